@@ -1,0 +1,255 @@
+"""The one interface: what every backend promises, and what it is given.
+
+A caller receives a ``Recognizer`` and never learns which backend it is. What a backend can do is
+data (``Capabilities``), not a method that raises. The contract suite in
+``rekadapter.testing.contract`` holds every backend to the promises below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from rekadapter.imaging import Image
+from rekadapter.types import (
+    ComparisonScore,
+    Detection,
+    EnrolledFace,
+    Enrollment,
+    FaceId,
+    GalleryDescription,
+    GalleryId,
+    Identification,
+    Removal,
+    ScoreScale,
+    SubjectId,
+    Verification,
+)
+
+
+class FaceSelection(StrEnum):
+    """Which faces of a probe are searched."""
+
+    LARGEST = "largest"
+    ALL = "all"
+
+
+class QualityFilter(StrEnum):
+    """How strictly poor faces are left out, in Rekognition's words; each backend documents its own
+    bounds. NONE leaves nothing out."""
+
+    NONE = "NONE"
+    AUTO = "AUTO"
+    LOW = "LOW"
+    MEDIUM = "MEDIUM"
+    HIGH = "HIGH"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a backend is and can do, as data.
+
+    ``default_threshold`` is the shipped default, to be passed explicitly; ``match_all`` is the
+    threshold that lets every candidate through. ``remote`` backends send images over the uplink.
+    """
+
+    backend: str
+    model: str
+    score_scale: ScoreScale
+    default_threshold: ComparisonScore
+    match_all: ComparisonScore
+    remote: bool
+    max_faces_per_image: int
+    max_candidates: int
+    min_image_side_px: int
+    gives_raw_score: bool
+    gives_landmarks: bool
+    gives_pose: bool
+    gives_quality: bool
+    details: Mapping[str, str] = field(default_factory=dict)
+    """For reports: versions, file hashes, region, endpoint, licence. Never a secret."""
+
+    def threshold(self, value: float) -> ComparisonScore:
+        """``value`` as a threshold on this backend's own scale."""
+        return ComparisonScore(value, self.score_scale)
+
+
+@runtime_checkable
+class Recognizer(Protocol):
+    """Detects, verifies, keeps galleries, and identifies. Safe to call from several threads.
+
+    Every method raises ``BackendClosedError`` after ``close()`` and a ``BackendError`` where the
+    backend cannot answer. Gallery methods raise ``GalleryNotFoundError`` for an unknown gallery and
+    ``GalleryModelMismatchError`` for one that another model made.
+    """
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    def detect(self, image: Image) -> Detection:
+        """Every face of an image, largest first."""
+        ...
+
+    def verify(self, source: Image, target: Image, *, threshold: ComparisonScore) -> Verification:
+        """1:1: the largest face of ``source`` against each face of ``target``.
+
+        Raises:
+            ScaleMismatchError: the threshold is on another scale.
+        """
+        ...
+
+    def create_gallery(self, gallery: GalleryId) -> GalleryDescription:
+        """A new, empty gallery.
+
+        Raises:
+            GalleryExistsError: there is one of that name.
+            SubjectIdError: the name has characters a gallery cannot carry.
+        """
+        ...
+
+    def delete_gallery(self, gallery: GalleryId) -> None:
+        """The gallery and all it holds, gone."""
+        ...
+
+    def describe_gallery(self, gallery: GalleryId) -> GalleryDescription: ...
+
+    def galleries(self) -> Iterator[GalleryId]:
+        """Every gallery's name, sorted."""
+        ...
+
+    def enroll(
+        self,
+        gallery: GalleryId,
+        image: Image,
+        *,
+        subject: SubjectId | None,
+        max_faces: int | None = None,
+        quality: QualityFilter = QualityFilter.AUTO,
+    ) -> Enrollment:
+        """The faces of an image into a gallery, under one subject.
+
+        ``max_faces`` keeps the best and largest; 1 enrolls one face, None all. The same image for
+        the same subject is stored once, however often it is enrolled. An image without a face is an
+        ``Enrollment`` without records, not an error.
+        """
+        ...
+
+    def faces(self, gallery: GalleryId) -> Iterator[EnrolledFace]:
+        """Each enrolled face once, in a stable order."""
+        ...
+
+    def remove(self, gallery: GalleryId, face_ids: Iterable[FaceId]) -> Removal:
+        """Faces out of a gallery; ids that are not there are named, not raised."""
+        ...
+
+    def identify(
+        self,
+        gallery: GalleryId,
+        image: Image,
+        *,
+        threshold: ComparisonScore,
+        limit: int = 5,
+        faces: FaceSelection = FaceSelection.ALL,
+        quality: QualityFilter = QualityFilter.NONE,
+    ) -> Identification:
+        """1:N: faces of an image against a gallery, each with its own candidate list.
+
+        Raises:
+            ScaleMismatchError: the threshold is on another scale.
+        """
+        ...
+
+    def search(
+        self, gallery: GalleryId, face_id: FaceId, *, threshold: ComparisonScore, limit: int = 5
+    ) -> Identification:
+        """1:N with an enrolled face as the probe; it never returns itself.
+
+        The answer holds one ``FaceIdentification``.
+
+        Raises:
+            FaceNotFoundError: no face of that id in the gallery.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free what the backend holds. May be called twice."""
+        ...
+
+
+# --- what a backend is given ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """One attempt-counted request to a remote backend, for the ledger.
+
+    Bytes are bytes on the wire as far as they can be measured on this machine (``wire_measure``
+    says how). ``latency_seconds`` spans all attempts without waiting for the budget;
+    ``wait_seconds`` is the wait for byte and request budgets and between attempts. ``price_usd`` is
+    None where the price is not known.
+    """
+
+    backend: str
+    operation: str
+    started_at: datetime
+    bytes_sent: int
+    bytes_received: int
+    wire_measure: str
+    wait_seconds: float
+    latency_seconds: float
+    attempts: int
+    outcome: str
+    request_id: str | None = None
+    price_usd: float | None = None
+
+
+class RequestLog(Protocol):
+    """Takes a record for every request, from any thread."""
+
+    def record(self, request: RequestRecord) -> None: ...
+
+
+class Pacer(Protocol):
+    """Holds a request back until the uplink may carry its bytes."""
+
+    def wait_to_send(self, size_bytes: int) -> float:
+        """Blocks until ``size_bytes`` may be sent and returns the seconds waited."""
+        ...
+
+
+class NoLimit:
+    """A pacer for an uplink without a budget."""
+
+    def wait_to_send(self, size_bytes: int) -> float:
+        """Never waits."""
+        del size_bytes
+        return 0.0
+
+
+class NoLog:
+    """A request log for callers that keep none."""
+
+    def record(self, request: RequestRecord) -> None:
+        """Forgets the record."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendContext:
+    """What every backend may use: where to keep files, how to send, where to log requests."""
+
+    data_dir: Path
+    cache_dir: Path
+    pacer: Pacer = field(default_factory=NoLimit)
+    request_log: RequestLog = field(default_factory=NoLog)
+
+
+BackendFactory = Callable[[str, Mapping[str, object], BackendContext], Recognizer]
+"""What the entry-point group ``rekadapter.backends`` names: ``(name, options, context)``.
+
+``name`` is the name the user chose, ``options`` the ``[backends.NAME]`` table without ``type``; a
+factory raises ``ConfigError`` for an option it does not know.
+"""

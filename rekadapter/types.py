@@ -1,0 +1,435 @@
+"""The words of face recognition as frozen dataclasses: what crosses every module border.
+
+Coordinates are fractions of the upright image (after EXIF orientation), as in Rekognition: a box
+stays right when the image is scaled for sending. They may leave [0, 1] where a face touches the
+border. Angles are degrees, quality and detection confidence are percent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+from rekadapter.errors import ScaleMismatchError
+
+GalleryId = NewType("GalleryId", str)
+SubjectId = NewType("SubjectId", str)
+FaceId = NewType("FaceId", str)
+ImageId = NewType("ImageId", str)
+CameraId = NewType("CameraId", str)
+
+
+# --- geometry ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Width and height in pixels, both positive."""
+
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"a size needs two positive sides, not {self.width}x{self.height}")
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place in an image, as fractions of its width and height."""
+
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class PixelBox:
+    """A box on the pixel grid: ``image[top:bottom, left:right]``, inside the image."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+
+@dataclass(frozen=True, slots=True)
+class BoundingBox:
+    """A box as fractions of the image it was found in; all box arithmetic lives here."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    def __post_init__(self) -> None:
+        if not all(map(math.isfinite, (self.left, self.top, self.width, self.height))):
+            raise ValueError("a bounding box needs finite coordinates")
+        if self.width < 0 or self.height < 0:
+            raise ValueError("a bounding box needs sides that are not negative")
+
+    @property
+    def right(self) -> float:
+        return self.left + self.width
+
+    @property
+    def bottom(self) -> float:
+        return self.top + self.height
+
+    @property
+    def area(self) -> float:
+        """Share of the image it covers."""
+        return self.width * self.height
+
+    @property
+    def center(self) -> Point:
+        return Point(self.left + self.width / 2, self.top + self.height / 2)
+
+    def intersection(self, other: BoundingBox) -> float:
+        """Area shared with ``other``, both in the same image."""
+        width = min(self.right, other.right) - max(self.left, other.left)
+        height = min(self.bottom, other.bottom) - max(self.top, other.top)
+        return max(0.0, width) * max(0.0, height)
+
+    def iou(self, other: BoundingBox) -> float:
+        """Intersection over union: 1 for the same box, 0 for boxes apart."""
+        shared = self.intersection(other)
+        union = self.area + other.area - shared
+        return shared / union if union > 0 else 0.0
+
+    def scaled(self, factor: float) -> BoundingBox:
+        """The box with its sides multiplied by ``factor`` about its own center."""
+        width, height = self.width * factor, self.height * factor
+        return BoundingBox(self.center.x - width / 2, self.center.y - height / 2, width, height)
+
+    def clipped(self) -> BoundingBox:
+        """The part of the box inside the image."""
+        left, top = min(max(self.left, 0.0), 1.0), min(max(self.top, 0.0), 1.0)
+        right, bottom = min(max(self.right, 0.0), 1.0), min(max(self.bottom, 0.0), 1.0)
+        return BoundingBox(left, top, right - left, bottom - top)
+
+    def pixels(self, size: Size) -> PixelBox:
+        """The smallest box of whole pixels that covers this one inside an image of ``size``.
+
+        Never empty: a box outside the image gives the nearest border pixel.
+        """
+        left = min(max(math.floor(self.left * size.width), 0), size.width - 1)
+        top = min(max(math.floor(self.top * size.height), 0), size.height - 1)
+        right = min(max(math.ceil(self.right * size.width), left + 1), size.width)
+        bottom = min(max(math.ceil(self.bottom * size.height), top + 1), size.height)
+        return PixelBox(left, top, right, bottom)
+
+    @classmethod
+    def from_pixels(cls, box: PixelBox, size: Size) -> BoundingBox:
+        """The fractions of a box of whole pixels in an image of ``size``."""
+        return cls(
+            box.left / size.width,
+            box.top / size.height,
+            box.width / size.width,
+            box.height / size.height,
+        )
+
+    def within(self, region: BoundingBox) -> BoundingBox:
+        """This box, given in fractions of ``region``, as fractions of the image of ``region``.
+
+        It undoes cropping: a face found in a crop is placed back in the frame.
+        """
+        return BoundingBox(
+            region.left + self.left * region.width,
+            region.top + self.top * region.height,
+            self.width * region.width,
+            self.height * region.height,
+        )
+
+    @staticmethod
+    def around(points: Iterable[Point]) -> BoundingBox:
+        """The smallest box around at least one point."""
+        xs, ys = zip(*((point.x, point.y) for point in points), strict=True)
+        return BoundingBox(min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
+
+
+# --- scores -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreScale:
+    """What a comparison score means: its name, its range, and which end is more alike."""
+
+    name: str
+    low: float
+    high: float
+    higher_is_closer: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonScore:
+    """How alike two faces are, on a named scale.
+
+    Two scales never meet: a Rekognition Similarity of 99 and a cosine of 0.4 cannot be compared.
+    """
+
+    value: float
+    scale: ScoreScale
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise ValueError("a comparison score has to be a finite number")
+
+    def meets(self, threshold: ComparisonScore) -> bool:
+        """Whether this score is at least as close as ``threshold`` (inclusive).
+
+        Raises:
+            ScaleMismatchError: the two scores have different scales.
+        """
+        if self.scale != threshold.scale:
+            raise ScaleMismatchError(
+                f"a score on scale '{self.scale.name}' cannot be held against a threshold on "
+                f"scale '{threshold.scale.name}': give the threshold on the backend's own scale"
+            )
+        if self.scale.higher_is_closer:
+            return self.value >= threshold.value
+        return self.value <= threshold.value
+
+
+# --- faces ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Landmarks:
+    """Five places in a face; left and right as the viewer sees them, as in Rekognition."""
+
+    eye_left: Point
+    eye_right: Point
+    nose: Point
+    mouth_left: Point
+    mouth_right: Point
+
+    def points(self) -> tuple[Point, Point, Point, Point, Point]:
+        return (self.eye_left, self.eye_right, self.nose, self.mouth_left, self.mouth_right)
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Rotation of the head in degrees, each within [-180, 180]."""
+
+    roll: float
+    yaw: float
+    pitch: float
+
+
+@dataclass(frozen=True, slots=True)
+class FaceQuality:
+    """Sharpness and brightness of a face in percent."""
+
+    sharpness: float
+    brightness: float
+
+
+@dataclass(frozen=True, slots=True)
+class DetectedFace:
+    """One face in one image.
+
+    ``confidence`` (percent) says that the box holds a face; it is never a match score.
+    ``eye_distance_px`` is measured between the eye landmarks in pixels of the image that was given,
+    before any resizing. A detail the backend cannot honestly compute is None.
+    """
+
+    box: BoundingBox
+    confidence: float
+    landmarks: Landmarks | None = None
+    pose: Pose | None = None
+    quality: FaceQuality | None = None
+    eye_distance_px: float | None = None
+
+
+class Reason(StrEnum):
+    """Why something expected did not come out; the first group carries Rekognition's own words."""
+
+    EXCEEDS_MAX_FACES = "EXCEEDS_MAX_FACES"
+    EXTREME_POSE = "EXTREME_POSE"
+    LOW_BRIGHTNESS = "LOW_BRIGHTNESS"
+    LOW_SHARPNESS = "LOW_SHARPNESS"
+    LOW_CONFIDENCE = "LOW_CONFIDENCE"
+    SMALL_BOUNDING_BOX = "SMALL_BOUNDING_BOX"
+    LOW_FACE_QUALITY = "LOW_FACE_QUALITY"
+    NO_FACE = "NO_FACE"
+    """no face was found in the image"""
+    FACE_TOO_SMALL = "FACE_TOO_SMALL"
+    """fewer pixels than the backend can search"""
+    OTHER_FACE_SEARCHED = "OTHER_FACE_SEARCHED"
+    """the service searched another face of the crop than the one meant"""
+    EMPTY_GALLERY = "EMPTY_GALLERY"
+    """the gallery holds no face to compare with"""
+    BELOW_THRESHOLD = "BELOW_THRESHOLD"
+    """the best candidate is less alike than the threshold asks"""
+    TOO_FEW_SIGHTINGS = "TOO_FEW_SIGHTINGS"
+    """a candidate met the threshold, but in fewer frames than the decision asks"""
+    CONFLICTING_CANDIDATES = "CONFLICTING_CANDIDATES"
+    """different subjects met the threshold within one track"""
+    REQUEST_FAILED = "REQUEST_FAILED"
+    """the recognizer gave an error instead of an answer"""
+
+
+@dataclass(frozen=True, slots=True)
+class FailureToAcquire:
+    """The image gave nothing to search with: an answer, not an error."""
+
+    reason: Reason
+    detail: str = ""
+
+
+# --- galleries --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryDescription:
+    """What a gallery holds. ``model`` names the model that its templates belong to."""
+
+    gallery: GalleryId
+    face_count: int
+    model: str
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolledFace:
+    """A face in a gallery: never the image, never the template."""
+
+    face_id: FaceId
+    image_id: ImageId
+    subject: SubjectId | None
+    box: BoundingBox
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class FaceRecord:
+    """A face just enrolled, with what was seen of it."""
+
+    enrolled: EnrolledFace
+    detected: DetectedFace
+
+
+@dataclass(frozen=True, slots=True)
+class FailureToEnroll:
+    """A face that was found but not enrolled, and why; no face at all has ``detected`` None."""
+
+    reasons: tuple[Reason, ...]
+    detected: DetectedFace | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VendorAnswer:
+    """The vendor's original answer as JSON text, kept beside ours (no image, no template)."""
+
+    operation: str
+    request_id: str | None
+    json: str
+
+
+@dataclass(frozen=True, slots=True)
+class Enrollment:
+    """What one image added to a gallery: records largest first, and each face left out with why."""
+
+    records: tuple[FaceRecord, ...]
+    failures: tuple[FailureToEnroll, ...] = ()
+    original: tuple[VendorAnswer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Which faces are gone, and which could not be removed (they were not there)."""
+
+    removed: tuple[FaceId, ...]
+    not_found: tuple[FaceId, ...] = ()
+
+
+# --- searches ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One enrolled face that resembles the probe.
+
+    ``score`` is on the backend's own similarity scale; ``raw_score`` is what the model itself gave,
+    where the backend can see it.
+    """
+
+    face: EnrolledFace
+    score: ComparisonScore
+    raw_score: ComparisonScore | None = None
+
+    @property
+    def subject(self) -> SubjectId | None:
+        return self.face.subject
+
+
+@dataclass(frozen=True, slots=True)
+class FaceIdentification:
+    """One face of a probe and its candidate list.
+
+    ``candidates`` are best first, at most ``limit``, all meeting the threshold that was asked.
+    Where the face could not be searched at all, ``not_searched`` says why and the list is empty.
+    """
+
+    face: DetectedFace
+    candidates: tuple[Candidate, ...] = ()
+    not_searched: FailureToAcquire | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identification:
+    """The answer to a 1:N search: faces largest first, or the reason there is none."""
+
+    faces: tuple[FaceIdentification, ...]
+    failure: FailureToAcquire | None = None
+    original: tuple[VendorAnswer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """Faces of an image, largest first; none is an answer, not an error."""
+
+    faces: tuple[DetectedFace, ...]
+    original: tuple[VendorAnswer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FaceComparison:
+    """A target face against the source face. ``score`` is None where the vendor withholds it."""
+
+    face: DetectedFace
+    matched: bool
+    score: ComparisonScore | None = None
+    raw_score: ComparisonScore | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The largest face of the source against every face of the target: matches best first.
+
+    Where either image has no face, ``failure`` says which and the rest is empty.
+    """
+
+    source: DetectedFace | None
+    comparisons: tuple[FaceComparison, ...] = ()
+    failure: FailureToAcquire | None = None
+    original: tuple[VendorAnswer, ...] = ()
+
+    @property
+    def matched(self) -> bool:
+        return any(comparison.matched for comparison in self.comparisons)
