@@ -48,7 +48,7 @@ class Image:
 
     Make it with ``from_bytes``, ``from_pixels`` or ``open``. ``size`` is upright and known without
     decoding. ``encoded`` is the file it came from (JPEG or PNG as ``format`` says, possibly rotated
-    by its EXIF tag), or None for an image made of pixels.
+    by its EXIF tag), or what shall be sent for it, or None for an image made of pixels alone.
     """
 
     __slots__ = ("_header", "_lock", "_pixels", "encoded", "format", "size")
@@ -72,8 +72,11 @@ class Image:
         return cls(header=_read_header(data), encoded=data, pixels=None)
 
     @classmethod
-    def from_pixels(cls, pixels: Pixels) -> Image:
+    def from_pixels(cls, pixels: Pixels, *, jpeg: bytes | None = None) -> Image:
         """An image from BGR pixels, uint8, shape (height, width, 3). They are not copied.
+
+        ``jpeg`` is what a remote backend shall be sent for the whole image (the pixels encoded, and
+        possibly scaled down, to a byte budget); crops are still cut from the pixels.
 
         Raises:
             InvalidImageError: another shape or dtype, or no pixel at all.
@@ -86,7 +89,8 @@ class Image:
         view = pixels.view()
         view.flags.writeable = False
         size = Size(width=pixels.shape[1], height=pixels.shape[0])
-        return cls(header=_Header(size, "", 1), encoded=None, pixels=view)
+        header = _Header(size, "" if jpeg is None else "JPEG", 1)
+        return cls(header=header, encoded=jpeg, pixels=view)
 
     @classmethod
     def open(cls, path: Path) -> Image:
