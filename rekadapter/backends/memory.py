@@ -1,0 +1,350 @@
+"""A deterministic recognizer without a model: for tests, and for other people's CI.
+
+It knows two things. Faces drawn by ``rekadapter.testing.drawn`` are found wherever they stand. In
+any other picture that is not plain, the whole picture counts as one face, so that the same
+photograph, also re-encoded or scaled, is found again. It recognizes pictures, not people: never use
+it to judge anybody.
+
+Galleries live in the object and go with it.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rekadapter.errors import (
+    BackendClosedError,
+    ConfigError,
+    FaceNotFoundError,
+    GalleryExistsError,
+    GalleryNotFoundError,
+    ScaleMismatchError,
+)
+from rekadapter.imaging import Image
+from rekadapter.names import gallery_id
+from rekadapter.recognizer import BackendContext, Capabilities, FaceSelection, QualityFilter
+from rekadapter.types import (
+    BoundingBox,
+    Candidate,
+    ComparisonScore,
+    DetectedFace,
+    Detection,
+    EnrolledFace,
+    Enrollment,
+    FaceComparison,
+    FaceId,
+    FaceIdentification,
+    FaceRecord,
+    FailureToAcquire,
+    FailureToEnroll,
+    GalleryDescription,
+    GalleryId,
+    Identification,
+    ImageId,
+    PixelBox,
+    Reason,
+    Removal,
+    ScoreScale,
+    SubjectId,
+    Verification,
+)
+
+SIMILARITY: Final = ScoreScale("memory similarity", 0.0, 100.0)
+"""50 x (1 + correlation) of two pictures' gray fields."""
+CORRELATION: Final = ScoreScale("memory correlation", -1.0, 1.0)
+
+_MODEL: Final = "memory-1"
+_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "urn:rekadapter:memory")
+FIELDS: Final = 8
+"""Gray fields along a side of a drawn face."""
+FRAME_SHARE: Final = 0.1
+"""Thickness of its frame as a share of the side."""
+_SMALLEST_SIDE_PX: Final = 16
+_PLAIN_DEVIATION: Final = 6.0
+
+Template = NDArray[np.float64]
+
+
+def open_memory(
+    name: str, options: Mapping[str, object], context: BackendContext
+) -> MemoryRecognizer:
+    """Entry point of the ``memory`` backend; it takes no options."""
+    del context
+    if options:
+        raise ConfigError(f"backend '{name}' (memory) takes no options, not {', '.join(options)}")
+    return MemoryRecognizer()
+
+
+@dataclass(slots=True)
+class _Gallery:
+    created_at: datetime
+    faces: dict[FaceId, EnrolledFace] = field(default_factory=dict)
+    templates: dict[FaceId, Template] = field(default_factory=dict)
+
+
+class MemoryRecognizer:
+    """See the module's text. Every promise of ``Recognizer`` holds; nothing outlives the object."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._galleries: dict[GalleryId, _Gallery] = {}
+        self._closed = False
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            backend="memory",
+            model=_MODEL,
+            score_scale=SIMILARITY,
+            default_threshold=ComparisonScore(80.0, SIMILARITY),
+            match_all=ComparisonScore(0.0, SIMILARITY),
+            remote=False,
+            max_faces_per_image=1000,
+            max_candidates=4096,
+            min_image_side_px=1,
+            gives_raw_score=True,
+            gives_landmarks=False,
+            gives_pose=False,
+            gives_quality=False,
+            details={"note": "recognizes pictures, not people"},
+        )
+
+    def detect(self, image: Image) -> Detection:
+        self._check_open()
+        return Detection(tuple(_found_faces(image)))
+
+    def verify(self, source: Image, target: Image, *, threshold: ComparisonScore) -> Verification:
+        self._check(threshold)
+        sources, targets = _found_faces(source), _found_faces(target)
+        if not sources or not targets:
+            which = "source" if not sources else "target"
+            failure = FailureToAcquire(Reason.NO_FACE, f"no face in the {which} image")
+            return Verification(source=None, failure=failure)
+        probe = _template(source, sources[0].box)
+        compared = [
+            _comparison(face, probe, _template(target, face.box), threshold) for face in targets
+        ]
+        compared.sort(key=lambda found: -(found.score.value if found.score else 0.0))
+        return Verification(source=sources[0], comparisons=tuple(compared))
+
+    def create_gallery(self, gallery: GalleryId) -> GalleryDescription:
+        self._check_open()
+        with self._lock:
+            if gallery_id(gallery) in self._galleries:
+                raise GalleryExistsError(f"gallery '{gallery}' is there already")
+            self._galleries[gallery] = _Gallery(created_at=datetime.now(UTC))
+            return self.describe_gallery(gallery)
+
+    def delete_gallery(self, gallery: GalleryId) -> None:
+        with self._lock:
+            self._gallery(gallery)
+            del self._galleries[gallery]
+
+    def describe_gallery(self, gallery: GalleryId) -> GalleryDescription:
+        with self._lock:
+            held = self._gallery(gallery)
+            return GalleryDescription(gallery, len(held.faces), _MODEL, held.created_at)
+
+    def galleries(self) -> Iterator[GalleryId]:
+        self._check_open()
+        with self._lock:
+            return iter(sorted(self._galleries))
+
+    def enroll(
+        self,
+        gallery: GalleryId,
+        image: Image,
+        *,
+        subject: SubjectId | None,
+        max_faces: int | None = None,
+        quality: QualityFilter = QualityFilter.AUTO,
+    ) -> Enrollment:
+        del quality  # a drawn face is never poor
+        found = _found_faces(image)
+        kept = found if max_faces is None else found[:max_faces]
+        image_id = ImageId(str(uuid.uuid5(_NAMESPACE, image.digest())))
+        records = tuple(FaceRecord(_enrolled(image_id, face, subject), face) for face in kept)
+        failures = tuple(
+            FailureToEnroll((Reason.EXCEEDS_MAX_FACES,), face) for face in found[len(kept) :]
+        )
+        with self._lock:
+            held = self._gallery(gallery)
+            for record in records:
+                held.faces.setdefault(record.enrolled.face_id, record.enrolled)
+                held.templates.setdefault(
+                    record.enrolled.face_id, _template(image, record.detected.box)
+                )
+        return Enrollment(records, failures or _no_face(found))
+
+    def faces(self, gallery: GalleryId) -> Iterator[EnrolledFace]:
+        with self._lock:
+            held = self._gallery(gallery)
+            return iter(sorted(held.faces.values(), key=lambda face: face.face_id))
+
+    def remove(self, gallery: GalleryId, face_ids: Iterable[FaceId]) -> Removal:
+        removed, not_found = [], []
+        with self._lock:
+            held = self._gallery(gallery)
+            for face_id in dict.fromkeys(face_ids):
+                if held.faces.pop(face_id, None) is None:
+                    not_found.append(face_id)
+                else:
+                    del held.templates[face_id]
+                    removed.append(face_id)
+        return Removal(tuple(removed), tuple(not_found))
+
+    def identify(
+        self,
+        gallery: GalleryId,
+        image: Image,
+        *,
+        threshold: ComparisonScore,
+        limit: int = 5,
+        faces: FaceSelection = FaceSelection.ALL,
+        quality: QualityFilter = QualityFilter.NONE,
+    ) -> Identification:
+        del quality
+        self._check(threshold)
+        with self._lock:
+            held = self._gallery(gallery)
+            found = _found_faces(image)
+            if not found:
+                return Identification((), FailureToAcquire(Reason.NO_FACE))
+            chosen = found[:1] if faces is FaceSelection.LARGEST else found
+            return Identification(
+                tuple(
+                    _searched(face, _template(image, face.box), held, threshold, limit)
+                    for face in chosen
+                )
+            )
+
+    def search(
+        self, gallery: GalleryId, face_id: FaceId, *, threshold: ComparisonScore, limit: int = 5
+    ) -> Identification:
+        self._check(threshold)
+        with self._lock:
+            held = self._gallery(gallery)
+            probe = held.faces.get(face_id)
+            if probe is None:
+                raise FaceNotFoundError(f"gallery '{gallery}' has no face '{face_id}'")
+            others = _Gallery(
+                held.created_at,
+                {key: face for key, face in held.faces.items() if key != face_id},
+                held.templates,
+            )
+            face = DetectedFace(probe.box, probe.confidence)
+            return Identification(
+                (_searched(face, held.templates[face_id], others, threshold, limit),)
+            )
+
+    def close(self) -> None:
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise BackendClosedError("the memory backend was closed: open it again")
+
+    def _check(self, threshold: ComparisonScore) -> None:
+        self._check_open()
+        if threshold.scale != SIMILARITY:
+            raise ScaleMismatchError(
+                f"the memory backend takes thresholds on '{SIMILARITY.name}', "
+                f"not on '{threshold.scale.name}'"
+            )
+
+    def _gallery(self, gallery: GalleryId) -> _Gallery:
+        self._check_open()
+        held = self._galleries.get(gallery)
+        if held is None:
+            raise GalleryNotFoundError(
+                f"no gallery '{gallery}': create it with `rekadapter gallery create {gallery}`"
+            )
+        return held
+
+
+def _found_faces(image: Image) -> list[DetectedFace]:
+    """Drawn faces, largest first; else the whole picture, unless it is plain."""
+    boxes = _drawn_boxes(image)
+    if not boxes and float(image.pixels.std()) > _PLAIN_DEVIATION:
+        return [DetectedFace(BoundingBox(0.0, 0.0, 1.0, 1.0), confidence=50.0)]
+    found = [
+        DetectedFace(BoundingBox.from_pixels(box, image.size), confidence=100.0) for box in boxes
+    ]
+    return sorted(found, key=lambda face: (-face.box.area, face.box.left, face.box.top))
+
+
+def _drawn_boxes(image: Image) -> list[PixelBox]:
+    blue, green, red = cv2.split(image.pixels)
+    mask = ((blue > 150) & (green < 110) & (red > 150)).astype(np.uint8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    boxes = []
+    for left, top, width, height, area in stats[1:].tolist():
+        square = max(width, height) <= 1.25 * min(width, height)
+        hollow = 0.15 <= area / (width * height) <= 0.75
+        if square and hollow and width >= _SMALLEST_SIDE_PX:
+            boxes.append(PixelBox(left, top, left + width, top + height))
+    return boxes
+
+
+def _template(image: Image, box: BoundingBox) -> Template:
+    """The gray fields inside the frame, shape (64,), zero mean and unit length."""
+    inner = box.scaled(1 - 2 * FRAME_SHARE) if box.area < 1 else box
+    area = inner.pixels(image.size)
+    part = image.pixels[area.top : area.bottom, area.left : area.right]
+    gray = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)
+    fields = cv2.resize(gray, (FIELDS, FIELDS), interpolation=cv2.INTER_AREA)
+    flat = fields.astype(np.float64).ravel()
+    flat -= flat.mean()
+    length = float(np.linalg.norm(flat))
+    return flat / length if length > 0 else flat
+
+
+def _scores(probe: Template, other: Template) -> tuple[ComparisonScore, ComparisonScore]:
+    correlation = min(1.0, max(-1.0, float(probe @ other)))
+    return (
+        ComparisonScore(50.0 * (1.0 + correlation), SIMILARITY),
+        ComparisonScore(correlation, CORRELATION),
+    )
+
+
+def _comparison(
+    face: DetectedFace, probe: Template, other: Template, threshold: ComparisonScore
+) -> FaceComparison:
+    score, raw = _scores(probe, other)
+    return FaceComparison(face, matched=score.meets(threshold), score=score, raw_score=raw)
+
+
+def _enrolled(image_id: ImageId, face: DetectedFace, subject: SubjectId | None) -> EnrolledFace:
+    face_id = uuid.uuid5(_NAMESPACE, f"{_MODEL}|{image_id}|{face.box}|{subject}")
+    return EnrolledFace(FaceId(str(face_id)), image_id, subject, face.box, face.confidence)
+
+
+def _no_face(found: list[DetectedFace]) -> tuple[FailureToEnroll, ...]:
+    return () if found else (FailureToEnroll((Reason.NO_FACE,)),)
+
+
+def _searched(
+    face: DetectedFace,
+    probe: Template,
+    held: _Gallery,
+    threshold: ComparisonScore,
+    limit: int,
+) -> FaceIdentification:
+    if not held.faces:
+        return FaceIdentification(face, not_searched=FailureToAcquire(Reason.EMPTY_GALLERY))
+    found = []
+    for face_id, enrolled in held.faces.items():
+        score, raw = _scores(probe, held.templates[face_id])
+        if score.meets(threshold):
+            found.append(Candidate(enrolled, score, raw))
+    found.sort(key=lambda candidate: (-candidate.score.value, candidate.face.face_id))
+    return FaceIdentification(face, tuple(found[:limit]))

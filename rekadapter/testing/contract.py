@@ -1,0 +1,377 @@
+"""The promises of ``Recognizer`` as tests: subclass, give a recognizer and pictures, run pytest.
+
+::
+
+    class TestMine(RecognizerContract):
+        @pytest.fixture
+        def recognizer(self): ...       # a fresh one, without galleries
+
+        @pytest.fixture
+        def material(self): ...         # rekadapter.testing.material
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from rekadapter.errors import (
+    BackendClosedError,
+    FaceNotFoundError,
+    GalleryExistsError,
+    GalleryNotFoundError,
+    ScaleMismatchError,
+    SubjectIdError,
+)
+from rekadapter.recognizer import FaceSelection, QualityFilter, Recognizer
+from rekadapter.testing.material import ContractMaterial
+from rekadapter.types import (
+    ComparisonScore,
+    FaceId,
+    GalleryId,
+    Reason,
+    ScoreScale,
+    SubjectId,
+)
+
+GALLERY = GalleryId("contract-gallery")
+ANN = SubjectId("ann")
+BOB = SubjectId("bob")
+NEVER_ISSUED = FaceId("00000000-0000-4000-8000-000000000000")
+SUBJECT_IDS = ["ann", "Zoë Šťastná", "a:b", "rk:61", "O'Neil & sons, 2nd floor", "李小龍", "-"]
+
+
+class RecognizerContract:
+    """Every backend passes all of it."""
+
+    @pytest.fixture
+    def gallery(self, recognizer: Recognizer) -> GalleryId:
+        recognizer.create_gallery(GALLERY)
+        return GALLERY
+
+    @pytest.fixture
+    def enrolled(
+        self, recognizer: Recognizer, gallery: GalleryId, material: ContractMaterial
+    ) -> GalleryId:
+        recognizer.enroll(gallery, material.ann, subject=ANN, max_faces=1)
+        recognizer.enroll(gallery, material.bob, subject=BOB, max_faces=1)
+        return gallery
+
+    # -- galleries
+
+    def test_a_gallery_lives_from_create_to_delete(self, recognizer: Recognizer) -> None:
+        made = recognizer.create_gallery(GALLERY)
+        assert (made.gallery, made.face_count) == (GALLERY, 0)
+        assert GALLERY in list(recognizer.galleries())
+        recognizer.delete_gallery(GALLERY)
+        assert GALLERY not in list(recognizer.galleries())
+
+    def test_creating_a_gallery_twice_raises(
+        self, recognizer: Recognizer, gallery: GalleryId
+    ) -> None:
+        with pytest.raises(GalleryExistsError, match=gallery):
+            recognizer.create_gallery(gallery)
+
+    def test_a_gallery_name_with_a_space_is_refused(self, recognizer: Recognizer) -> None:
+        with pytest.raises(SubjectIdError):
+            recognizer.create_gallery(GalleryId("two words"))
+
+    def test_galleries_are_listed_sorted(self, recognizer: Recognizer) -> None:
+        for name in ("b", "c", "a"):
+            recognizer.create_gallery(GalleryId(name))
+        assert list(recognizer.galleries()) == ["a", "b", "c"]
+
+    @pytest.mark.parametrize(
+        "call", ["describe", "delete", "enroll", "faces", "remove", "identify", "search"]
+    )
+    def test_an_unknown_gallery_raises_and_is_named(
+        self, recognizer: Recognizer, material: ContractMaterial, call: str
+    ) -> None:
+        nowhere = GalleryId("nowhere")
+        match_all = recognizer.capabilities.match_all
+        calls: dict[str, Callable[[], object]] = {
+            "describe": lambda: recognizer.describe_gallery(nowhere),
+            "delete": lambda: recognizer.delete_gallery(nowhere),
+            "enroll": lambda: recognizer.enroll(nowhere, material.ann, subject=ANN),
+            "faces": lambda: list(recognizer.faces(nowhere)),
+            "remove": lambda: recognizer.remove(nowhere, [NEVER_ISSUED]),
+            "identify": lambda: recognizer.identify(nowhere, material.ann, threshold=match_all),
+            "search": lambda: recognizer.search(nowhere, NEVER_ISSUED, threshold=match_all),
+        }
+        with pytest.raises(GalleryNotFoundError, match="nowhere"):
+            calls[call]()
+
+    # -- enrolling
+
+    def test_an_enrolled_face_is_listed_and_counted(
+        self, recognizer: Recognizer, gallery: GalleryId, material: ContractMaterial
+    ) -> None:
+        enrollment = recognizer.enroll(gallery, material.ann, subject=ANN, max_faces=1)
+        assert [record.enrolled.subject for record in enrollment.records] == [ANN]
+        assert list(recognizer.faces(gallery)) == [enrollment.records[0].enrolled]
+        assert recognizer.describe_gallery(gallery).face_count == 1
+
+    def test_a_picture_of_nobody_enrolls_nothing_and_says_why(
+        self, recognizer: Recognizer, gallery: GalleryId, material: ContractMaterial
+    ) -> None:
+        enrollment = recognizer.enroll(gallery, material.nobody, subject=ANN)
+        assert enrollment.records == ()
+        assert [failure.reasons for failure in enrollment.failures] == [(Reason.NO_FACE,)]
+        assert list(recognizer.faces(gallery)) == []
+
+    def test_all_faces_or_one(
+        self, recognizer: Recognizer, gallery: GalleryId, material: ContractMaterial
+    ) -> None:
+        one = recognizer.enroll(
+            gallery, material.group, subject=ANN, max_faces=1, quality=QualityFilter.NONE
+        )
+        assert len(one.records) == 1
+        assert any(Reason.EXCEEDS_MAX_FACES in failure.reasons for failure in one.failures)
+        every = recognizer.enroll(gallery, material.group, subject=BOB, quality=QualityFilter.NONE)
+        assert len(every.records) >= 2
+        areas = [record.detected.box.area for record in every.records]
+        assert areas == sorted(areas, reverse=True)
+
+    def test_the_same_picture_for_the_same_subject_is_stored_once(
+        self, recognizer: Recognizer, gallery: GalleryId, material: ContractMaterial
+    ) -> None:
+        first = recognizer.enroll(gallery, material.ann, subject=ANN, max_faces=1)
+        second = recognizer.enroll(gallery, material.ann, subject=ANN, max_faces=1)
+        assert first.records[0].enrolled.face_id == second.records[0].enrolled.face_id
+        assert recognizer.describe_gallery(gallery).face_count == 1
+
+    @pytest.mark.parametrize("subject", SUBJECT_IDS)
+    def test_any_subject_id_comes_back_as_it_went_in(
+        self,
+        recognizer: Recognizer,
+        gallery: GalleryId,
+        material: ContractMaterial,
+        subject: str,
+    ) -> None:
+        recognizer.enroll(gallery, material.ann, subject=SubjectId(subject), max_faces=1)
+        assert [face.subject for face in recognizer.faces(gallery)] == [subject]
+
+    def test_a_face_without_a_subject_is_allowed(
+        self, recognizer: Recognizer, gallery: GalleryId, material: ContractMaterial
+    ) -> None:
+        recognizer.enroll(gallery, material.ann, subject=None, max_faces=1)
+        assert [face.subject for face in recognizer.faces(gallery)] == [None]
+
+    def test_threads_enrolling_together_lose_nothing(
+        self, recognizer: Recognizer, gallery: GalleryId, material: ContractMaterial
+    ) -> None:
+        subjects = [SubjectId(f"subject-{number}") for number in range(8)]
+        with ThreadPoolExecutor(4) as pool:
+            list(
+                pool.map(
+                    lambda who: recognizer.enroll(gallery, material.ann, subject=who, max_faces=1),
+                    subjects,
+                )
+            )
+        assert {face.subject for face in recognizer.faces(gallery)} == set(subjects)
+
+    # -- removing
+
+    def test_a_removed_face_never_returns_and_unknown_ids_are_named(
+        self, recognizer: Recognizer, enrolled: GalleryId, material: ContractMaterial
+    ) -> None:
+        ann = next(face for face in recognizer.faces(enrolled) if face.subject == ANN)
+        removal = recognizer.remove(enrolled, [ann.face_id, NEVER_ISSUED])
+        assert removal.removed == (ann.face_id,)
+        assert removal.not_found == (NEVER_ISSUED,)
+        answer = recognizer.identify(
+            enrolled, material.ann, threshold=recognizer.capabilities.match_all
+        )
+        found = {candidate.subject for face in answer.faces for candidate in face.candidates}
+        assert ANN not in found
+        assert recognizer.remove(enrolled, [ann.face_id]).removed == ()
+
+    # -- identifying
+
+    def test_an_enrolled_picture_is_rank_one_for_itself(
+        self, recognizer: Recognizer, enrolled: GalleryId, material: ContractMaterial
+    ) -> None:
+        threshold = recognizer.capabilities.default_threshold
+        for image, subject in ((material.ann, ANN), (material.bob, BOB)):
+            answer = recognizer.identify(
+                enrolled, image, threshold=threshold, faces=FaceSelection.LARGEST
+            )
+            assert [face.candidates[0].subject for face in answer.faces] == [subject]
+
+    def test_another_picture_of_the_person_is_found(
+        self, recognizer: Recognizer, enrolled: GalleryId, material: ContractMaterial
+    ) -> None:
+        answer = recognizer.identify(
+            enrolled,
+            material.ann_again,
+            threshold=recognizer.capabilities.default_threshold,
+            faces=FaceSelection.LARGEST,
+        )
+        assert answer.faces[0].candidates[0].subject == ANN
+
+    def test_a_stranger_has_no_candidate_at_the_default_threshold(
+        self, recognizer: Recognizer, gallery: GalleryId, material: ContractMaterial
+    ) -> None:
+        recognizer.enroll(gallery, material.bob, subject=BOB, max_faces=1)
+        answer = recognizer.identify(
+            gallery, material.ann, threshold=recognizer.capabilities.default_threshold
+        )
+        assert answer.failure is None
+        assert [face.candidates for face in answer.faces] == [()] * len(answer.faces)
+
+    def test_candidates_are_best_first_within_limit_and_threshold(
+        self, recognizer: Recognizer, enrolled: GalleryId, material: ContractMaterial
+    ) -> None:
+        recognizer.enroll(enrolled, material.ann_again, subject=ANN, max_faces=1)
+        match_all = recognizer.capabilities.match_all
+        answer = recognizer.identify(
+            enrolled, material.ann, threshold=match_all, limit=2, faces=FaceSelection.LARGEST
+        )
+        scores = [candidate.score for candidate in answer.faces[0].candidates]
+        assert len(scores) == 2
+        assert scores[0].meets(scores[1])
+        assert all(score.meets(match_all) for score in scores)
+
+    def test_a_threshold_is_inclusive(
+        self, recognizer: Recognizer, enrolled: GalleryId, material: ContractMaterial
+    ) -> None:
+        match_all = recognizer.capabilities.match_all
+        best = (
+            recognizer.identify(
+                enrolled, material.ann, threshold=match_all, faces=FaceSelection.LARGEST
+            )
+            .faces[0]
+            .candidates[0]
+        )
+        again = recognizer.identify(
+            enrolled, material.ann, threshold=best.score, faces=FaceSelection.LARGEST
+        )
+        assert again.faces[0].candidates[0].face == best.face
+
+    def test_every_face_of_a_group_or_the_largest(
+        self, recognizer: Recognizer, enrolled: GalleryId, material: ContractMaterial
+    ) -> None:
+        threshold = recognizer.capabilities.default_threshold
+        every = recognizer.identify(enrolled, material.group, threshold=threshold)
+        names = [face.candidates[0].subject for face in every.faces if face.candidates]
+        assert sorted(map(str, names)) == [ANN, BOB]
+        largest = recognizer.identify(
+            enrolled, material.group, threshold=threshold, faces=FaceSelection.LARGEST
+        )
+        assert [face.candidates[0].subject for face in largest.faces] == [ANN]
+
+    def test_no_face_is_a_value_not_an_exception(
+        self, recognizer: Recognizer, enrolled: GalleryId, material: ContractMaterial
+    ) -> None:
+        for faces in FaceSelection:
+            answer = recognizer.identify(
+                enrolled,
+                material.nobody,
+                threshold=recognizer.capabilities.match_all,
+                faces=faces,
+            )
+            assert answer.faces == ()
+            assert answer.failure is not None
+            assert answer.failure.reason is Reason.NO_FACE
+
+    def test_an_empty_gallery_gives_no_candidate(
+        self, recognizer: Recognizer, gallery: GalleryId, material: ContractMaterial
+    ) -> None:
+        answer = recognizer.identify(
+            gallery, material.ann, threshold=recognizer.capabilities.match_all
+        )
+        assert len(answer.faces) == 1
+        assert answer.faces[0].candidates == ()
+
+    def test_a_threshold_of_another_scale_raises(
+        self, recognizer: Recognizer, enrolled: GalleryId, material: ContractMaterial
+    ) -> None:
+        foreign = ComparisonScore(0.5, ScoreScale("somebody else's scale", 0.0, 1.0))
+        with pytest.raises(ScaleMismatchError, match="somebody else's scale"):
+            recognizer.identify(enrolled, material.ann, threshold=foreign)
+        with pytest.raises(ScaleMismatchError):
+            recognizer.verify(material.ann, material.bob, threshold=foreign)
+
+    def test_an_enrolled_face_searches_the_others_never_itself(
+        self, recognizer: Recognizer, enrolled: GalleryId, material: ContractMaterial
+    ) -> None:
+        recognizer.enroll(enrolled, material.ann_again, subject=ANN, max_faces=1)
+        anns = [face.face_id for face in recognizer.faces(enrolled) if face.subject == ANN]
+        answer = recognizer.search(
+            enrolled, anns[0], threshold=recognizer.capabilities.default_threshold
+        )
+        assert [found.face.face_id for found in answer.faces[0].candidates] == anns[1:]
+
+    def test_searching_a_face_that_is_not_there_raises(
+        self, recognizer: Recognizer, enrolled: GalleryId
+    ) -> None:
+        with pytest.raises(FaceNotFoundError):
+            recognizer.search(enrolled, NEVER_ISSUED, threshold=recognizer.capabilities.match_all)
+
+    # -- detecting and verifying
+
+    def test_faces_are_detected_largest_first(
+        self, recognizer: Recognizer, material: ContractMaterial
+    ) -> None:
+        areas = [face.box.area for face in recognizer.detect(material.group).faces]
+        assert len(areas) >= 2
+        assert areas == sorted(areas, reverse=True)
+        assert recognizer.detect(material.nobody).faces == ()
+
+    def test_verify_tells_one_person_from_two(
+        self, recognizer: Recognizer, material: ContractMaterial
+    ) -> None:
+        threshold = recognizer.capabilities.default_threshold
+        same = recognizer.verify(material.ann, material.ann_again, threshold=threshold)
+        other = recognizer.verify(material.ann, material.bob, threshold=threshold)
+        assert same.matched
+        assert not other.matched
+        assert len(other.comparisons) == 1
+
+    def test_verify_looks_at_every_target_face(
+        self, recognizer: Recognizer, material: ContractMaterial
+    ) -> None:
+        found = recognizer.verify(
+            material.bob, material.group, threshold=recognizer.capabilities.default_threshold
+        )
+        assert [comparison.matched for comparison in found.comparisons].count(True) == 1
+        assert len(found.comparisons) >= 2
+
+    def test_verify_without_a_face_is_a_value(
+        self, recognizer: Recognizer, material: ContractMaterial
+    ) -> None:
+        for source, target in (
+            (material.nobody, material.ann),
+            (material.ann, material.nobody),
+        ):
+            found = recognizer.verify(
+                source, target, threshold=recognizer.capabilities.default_threshold
+            )
+            assert found.failure is not None
+            assert found.failure.reason is Reason.NO_FACE
+            assert not found.matched
+
+    def test_original_answers_are_json_without_images(
+        self, recognizer: Recognizer, enrolled: GalleryId, material: ContractMaterial
+    ) -> None:
+        answer = recognizer.identify(
+            enrolled, material.ann, threshold=recognizer.capabilities.match_all
+        )
+        for original in answer.original:
+            assert isinstance(json.loads(original.json), dict)
+            assert "Bytes" not in original.json
+
+    # -- closing
+
+    def test_a_closed_recognizer_refuses_and_may_be_closed_twice(
+        self, recognizer: Recognizer, material: ContractMaterial
+    ) -> None:
+        recognizer.close()
+        recognizer.close()
+        with pytest.raises(BackendClosedError):
+            recognizer.detect(material.ann)
+        with pytest.raises(BackendClosedError):
+            list(recognizer.galleries())
