@@ -31,7 +31,7 @@ MAX_PIXELS: Final = 89_478_485
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 """No photograph is larger; a larger file is refused before it is parsed."""
 
-_FORMATS: Final = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF")
+_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 _EXIF_ORIENTATION: Final = 0x0112
 IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
@@ -220,6 +220,7 @@ def _read_header(data: bytes) -> _Header:
     try:
         with PillowImage.open(io.BytesIO(data), formats=_FORMATS) as parsed:
             width, height = parsed.size
+            # several JPEGs in one file, as phones write them: the first is the photograph
             name = "JPEG" if parsed.format == "MPO" else str(parsed.format)
             # PNG: like Rekognition, only JPEG's orientation counts; reading PNG's would decode it.
             exif = parsed.getexif() if name != "PNG" else {}
@@ -232,7 +233,7 @@ def _read_header(data: bytes) -> _Header:
         raise InvalidImageError("not an image that can be read (JPEG, PNG, WebP, BMP, TIFF)") from (
             error
         )
-    except (OSError, ValueError, SyntaxError, TypeError, KeyError) as error:
+    except (OSError, ValueError, SyntaxError, TypeError, EOFError) as error:
         raise InvalidImageError(f"a damaged image: {error}") from error
     if width * height > MAX_PIXELS:
         raise ImageTooLargeError(f"{width}x{height} is over {MAX_PIXELS} pixels: scale it down")

@@ -65,6 +65,7 @@ def from_external_image_id(text: str) -> SubjectId:
     body = text.removeprefix(_MARK)
     data = re.sub(rb":([0-9A-F]{2})", lambda m: bytes.fromhex(m[1].decode()), body.encode())
     try:
-        return SubjectId(data.decode())
+        subject = SubjectId(data.decode())
     except UnicodeDecodeError:
         return SubjectId(text)
+    return subject if to_external_image_id(subject) == text else SubjectId(text)
