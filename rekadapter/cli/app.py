@@ -1,0 +1,54 @@
+"""The commands, gathered."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+
+from rekadapter import __version__
+from rekadapter.cli import galleries, images
+from rekadapter.cli.options import ConfigFile
+from rekadapter.cli.session import Session
+
+app = typer.Typer(
+    name="rekadapter",
+    help="AWS Rekognition face collections and local face recognition behind one interface.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"rekadapter {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def settle(
+    context: typer.Context,
+    config: ConfigFile = None,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Log more; twice for debug.")
+    ] = 0,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="The version.")
+    ] = False,
+) -> None:
+    """Settings and logging, before any command."""
+    del version
+    level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("rekadapter").setLevel(level)
+    context.obj = Session.start(config)
+
+
+app.command()(images.detect)
+app.command()(images.verify)
+app.command()(images.identify)
+app.command()(galleries.enroll)
+app.add_typer(galleries.gallery_app, name="gallery")
