@@ -8,11 +8,14 @@ import sys
 
 import typer
 
-from rekadapter.cli.app import app
 from rekadapter.errors import RekadapterError
 
 logger = logging.getLogger(__name__)
 
+_IMPORT_HELP = (
+    "a library is missing (for libGL on a server: `pip uninstall opencv-python` and then "
+    "`pip install opencv-python-headless`): "
+)
 INTERRUPTED = 130
 """128 + SIGINT, what shells expect of a command ended by Ctrl-C."""
 
@@ -26,28 +29,38 @@ def run(arguments: list[str]) -> int:
     """Runs one command and returns its exit code: 0 ok, 1 a negative answer where asked, 2 usage,
     3 backend."""
     try:
-        code = app(args=arguments, standalone_mode=False, prog_name="rekadapter")
-    except typer.TyperException as error:
-        sys.stderr.write(f"error: {error.format_message()} (see `rekadapter --help`)\n")
-        return 2
-    except (typer.Abort, KeyboardInterrupt):
-        sys.stderr.write("interrupted\n")
-        return INTERRUPTED
+        from rekadapter.cli.app import app  # noqa: PLC0415 - a missing system library is said below
+    except ImportError as error:
+        return _say(error, 2, prefix=_IMPORT_HELP)
+    try:
+        code = app(args=arguments or ["--help"], standalone_mode=False, prog_name="rekadapter")
     except RekadapterError as error:
-        _say(error)
-        return error.exit_code
+        return _say(error, error.exit_code)
     except BrokenPipeError:
         # the reader of our output went away (`| head`): not an error, and nothing left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (typer.Abort, KeyboardInterrupt):
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last line before a user: no traceback
-        _say(error, prefix="internal error, please report it: ")
-        return 3
+        return _unexpected(error)
     return code if isinstance(code, int) else 0
 
 
-def _say(error: Exception, prefix: str = "") -> None:
+def _unexpected(error: Exception) -> int:
+    if not isinstance(error, typer.TyperException):
+        return _say(error, 3, prefix="internal error, please report it: ")
+    message = error.format_message()
+    if not message.startswith("Usage:"):
+        message = f"error: {message} (try --help)"
+    sys.stderr.write(message + "\n")
+    return 2
+
+
+def _say(error: Exception, code: int, prefix: str = "") -> int:
     if os.environ.get("REKADAPTER_DEBUG"):
         logger.error("traceback, as REKADAPTER_DEBUG asks", exc_info=error)
     text = " ".join(str(error).split()) or type(error).__name__
     sys.stderr.write(f"error: {prefix}{text}\n")
+    return code

@@ -15,7 +15,6 @@ from rekadapter.cli.session import Session
 app = typer.Typer(
     name="rekadapter",
     help="AWS Rekognition face collections and local face recognition behind one interface.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
