@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rekadapter import __version__
-from rekadapter.cli import galleries, images
+from rekadapter.cli import doctor, galleries, images
 from rekadapter.cli.options import ConfigFile
 from rekadapter.cli.session import Session
 
@@ -51,3 +51,4 @@ app.command()(images.verify)
 app.command()(images.identify)
 app.command()(galleries.enroll)
 app.add_typer(galleries.gallery_app, name="gallery")
+app.command()(doctor.doctor)

@@ -1,0 +1,41 @@
+"""Writes the generated pages: docs/cli.md from the commands' own help. `make docs` runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+from typer.main import get_command
+
+from rekadapter.cli.app import app
+
+CLI_PAGE = Path(__file__).with_name("cli.md")
+_WIDTH = 96
+
+
+def cli_reference() -> str:
+    """The page docs/cli.md: every command with its help."""
+    parts = [
+        "# Command line\n",
+        "Generated from the commands' own help by `make docs`; do not edit.\n",
+        "Exit codes: 0 ok, 1 a negative answer where asked, 2 usage, 3 backend. Data goes to "
+        "stdout (`--json` for programs), progress and remarks to stderr.\n",
+    ]
+    command = get_command(app)
+    context = typer.Context(command, info_name="rekadapter", terminal_width=_WIDTH)
+    for path, text in _helps(context):
+        parts.append(f"## {path}\n\n```text\n{text}\n```\n")
+    return "\n".join(parts)
+
+
+def _helps(context: typer.Context) -> Iterator[tuple[str, str]]:
+    yield context.command_path, context.get_help()
+    for name, command in sorted(getattr(context.command, "commands", {}).items()):
+        yield from _helps(
+            typer.Context(command, info_name=name, parent=context, terminal_width=_WIDTH)
+        )
+
+
+if __name__ == "__main__":
+    CLI_PAGE.write_text(cli_reference(), encoding="utf-8")
