@@ -1,0 +1,88 @@
+"""What an operation works with besides its request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from rekadapter.errors import ConfigError, UsageError
+from rekadapter.recognizer import Recognizer
+from rekadapter.rekognition_api.faults import INVALID_PARAMETER, VALIDATION
+from rekadapter.types import GalleryId
+
+MAX_FACES_PER_IMAGE: Final = 100
+"""Rekognition looks at the 100 largest faces of an image (its limits page)."""
+MIN_IMAGE_SIDE_PX: Final = 80
+MAX_S3_IMAGE_BYTES: Final = 15 * 1024 * 1024
+
+
+class S3ObjectError(UsageError):
+    """The object is missing or the reader may not read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class S3Location:
+    """An object named by a request, on behalf of whom."""
+
+    bucket: str
+    key: str
+    version: str | None
+    account: str
+    region: str
+
+
+class S3Reader(Protocol):
+    """Gets the images that requests name by bucket and key. Safe to call from several threads."""
+
+    def read(self, location: S3Location, *, max_bytes: int) -> bytes:
+        """The object, of which more than ``max_bytes`` need not be read: the caller refuses it.
+
+        Raises:
+            S3ObjectError: missing, unreadable, or in another region.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """How the service differs from its defaults, which are Rekognition's documented ones.
+
+    ``violation_code`` is the error for a value that breaks a rule of the model; real AWS is
+    reported to answer ``ValidationException``, which its model does not have.
+    ``max_faces_per_image`` may be raised for local models that find more.
+    """
+
+    violation_code: str = INVALID_PARAMETER
+    max_faces_per_image: int = MAX_FACES_PER_IMAGE
+    min_image_side_px: int = MIN_IMAGE_SIDE_PX
+
+    def __post_init__(self) -> None:
+        if self.violation_code not in {INVALID_PARAMETER, VALIDATION}:
+            raise ConfigError(
+                f"violation_code is {INVALID_PARAMETER} or {VALIDATION}, "
+                f"not {self.violation_code!r}"
+            )
+        if self.max_faces_per_image < 1 or self.min_image_side_px < 1:
+            raise ConfigError("max_faces_per_image and min_image_side_px have to be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One request's surroundings.
+
+    Every account and region sees the same galleries for now; they only show in ARNs.
+    """
+
+    recognizer: Recognizer
+    settings: ServiceSettings
+    account: str
+    region: str
+    s3: S3Reader | None = None
+
+    @property
+    def model_version(self) -> str:
+        """``FaceModelVersion``: the recognizer's own name of its model."""
+        return self.recognizer.capabilities.model
+
+    def collection_arn(self, gallery: GalleryId) -> str:
+        return f"arn:aws:rekognition:{self.region}:{self.account}:collection/{gallery}"

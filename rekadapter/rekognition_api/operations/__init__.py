@@ -1,0 +1,33 @@
+"""The operations served, in one table: each a function of a context and a checked request.
+
+An operation is added by writing its function beside its noun's others and a row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from rekadapter.rekognition_api.codec import WireObject
+from rekadapter.rekognition_api.context import Context
+from rekadapter.rekognition_api.operations import collections, compare, detect, faces, search
+from rekadapter.rekognition_api.request import Request
+
+Operation = Callable[[Context, Request], WireObject]
+
+OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
+    {
+        "CreateCollection": collections.create_collection,
+        "DescribeCollection": collections.describe_collection,
+        "ListCollections": collections.list_collections,
+        "DeleteCollection": collections.delete_collection,
+        "IndexFaces": faces.index_faces,
+        "ListFaces": faces.list_faces,
+        "DeleteFaces": faces.delete_faces,
+        "SearchFaces": search.search_faces,
+        "SearchFacesByImage": search.search_faces_by_image,
+        "DetectFaces": detect.detect_faces,
+        "CompareFaces": compare.compare_faces,
+    }
+)
