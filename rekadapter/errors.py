@@ -25,6 +25,7 @@ exception, where there is one, is the ``__cause__``.
       . ModelCorruptError              a model file is not what its hash says
       . LicenseNotAcceptedError        the weights' licence has to be accepted first
   + OutputError                        a run directory or file cannot be written
+  + StoppedError                       the run was stopped before the request was sent
   + BackendError                       the recognizer could not answer
     - BackendClosedError               used after close()
     - CredentialsError                 none, expired, or refused
@@ -134,6 +135,10 @@ class LicenseNotAcceptedError(ModelError):
 
 class OutputError(RekadapterError):
     """A file or directory cannot be written (permissions, disk full)."""
+
+
+class StoppedError(RekadapterError):
+    """The run was stopped before the request was sent: nothing went out, nothing is wrong."""
 
 
 class BackendError(RekadapterError):

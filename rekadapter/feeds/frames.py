@@ -1,0 +1,111 @@
+"""What every feed gives: frames with true times, and a word about each frame that was lost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from rekadapter.errors import ConfigError
+from rekadapter.imaging import Image
+from rekadapter.types import CameraId
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSpec:
+    """One camera as the user describes it.
+
+    ``weight`` is its share of the uplink when cameras compete for it. ``fps`` takes that many
+    frames of each second, at most; None takes every frame.
+    """
+
+    camera: CameraId
+    source: str
+    weight: float = 1.0
+    fps: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.camera.strip():
+            raise ConfigError("a camera needs a name that is not empty")
+        if not (math.isfinite(self.weight) and self.weight > 0):
+            raise ConfigError(
+                f"camera '{self.camera}': weight has to be above 0, not {self.weight}"
+            )
+        if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
+            raise ConfigError(
+                f"camera '{self.camera}': fps has to be a number above 0, not {self.fps}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One image of a camera.
+
+    ``index`` counts the frames of the source from 0, sampled or not, so that it is the same however
+    the feed is sampled. ``seconds`` is media time since the first frame. ``captured_at`` (UTC) is
+    as true as the source: for files, the recording time they state or else their modification time.
+    """
+
+    camera: CameraId
+    index: int
+    seconds: float
+    captured_at: datetime
+    image: Image
+
+
+@dataclass(frozen=True, slots=True)
+class LostFrame:
+    """A frame that was there but cannot be used; ``cause`` is what it is counted under."""
+
+    camera: CameraId
+    index: int
+    seconds: float
+    cause: str
+    detail: str
+
+
+class Feed(Protocol):
+    """A camera, opened.
+
+    ``live`` feeds go on without us: a frame not taken is gone. ``continuous`` feeds show a person
+    in several frames; a folder of single photographs does not. ``expected_frames`` is an estimate
+    for progress bars, None where nobody knows.
+    """
+
+    @property
+    def spec(self) -> FeedSpec: ...
+    @property
+    def live(self) -> bool: ...
+    @property
+    def continuous(self) -> bool: ...
+    @property
+    def expected_frames(self) -> int | None: ...
+
+    def frames(self) -> Iterator[Frame | LostFrame]:
+        """Every frame in order of time, decoded as it is asked for.
+
+        Raises:
+            FeedError: the source cannot be read, or broke off; what came before was delivered.
+        """
+        ...
+
+
+class Sampler:
+    """Picks at most ``fps`` frames of each second by their timestamps: the first of each 1/fps."""
+
+    def __init__(self, fps: float | None) -> None:
+        self._fps = fps
+        self._last_slot = -1
+
+    def wants(self, seconds: float) -> bool:
+        """Whether the frame at ``seconds`` is picked; to be asked in order of time."""
+        if self._fps is None:
+            return True
+        # A frame at 0.04 s x 25 must fall into slot 1 whatever its last binary digit says.
+        slot = math.floor(seconds * self._fps + 1e-6)
+        if slot <= self._last_slot:
+            return False
+        self._last_slot = slot
+        return True

@@ -1,0 +1,182 @@
+"""Video files, decoded with PyAV: true timestamps, upright BGR pixels, damage told and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from rekadapter.errors import FeedError
+from rekadapter.feeds.frames import FeedSpec, Frame, LostFrame, Sampler
+from rekadapter.imaging import Image, upright
+
+_EXIF_ORIENTATION: Final = {0: 1, 90: 8, 180: 3, -180: 3, -90: 6}
+"""FFmpeg's display rotation (degrees counterclockwise) as the EXIF orientation that undoes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What the header says; None where it is silent."""
+
+    starts_at: datetime
+    seconds: float | None
+    average_fps: float | None
+
+
+class VideoFeed:
+    """A video file. ``seconds`` is each frame's own timestamp, less the first one's.
+
+    Frames that are not sampled are decoded, as later ones build on them, but never converted. A
+    frame the decoder calls damaged is a ``LostFrame``; a file that ends before the length it states
+    delivers what there is and then raises ``FeedError``.
+    """
+
+    live = False
+    continuous = True
+
+    def __init__(self, spec: FeedSpec) -> None:
+        self.spec = spec
+        self._path = Path(spec.source)
+        with _opened(self._path) as (container, stream):
+            self._facts = _facts(container, stream, self._path)
+
+    @property
+    def expected_frames(self) -> int | None:
+        facts = self._facts
+        rates = [rate for rate in (facts.average_fps, self.spec.fps) if rate]
+        if facts.seconds is None or not rates:
+            return None
+        return max(1, round(facts.seconds * min(rates)))
+
+    def frames(self) -> Iterator[Frame | LostFrame]:
+        """Every sampled frame in order of time.
+
+        Raises:
+            FeedError: the file cannot be read, has no frame, or broke off.
+        """
+        with _opened(self._path) as (container, stream):
+            stream.thread_type = "AUTO"
+            yield from _Reading(self.spec, self._facts).frames(container, stream)
+
+
+class _Reading:
+    """One pass over a video: what was seen so far, and the frames made of it."""
+
+    def __init__(self, spec: FeedSpec, facts: _Facts) -> None:
+        self._spec = spec
+        self._facts = facts
+        self._sampler = Sampler(spec.fps)
+        self._index = -1
+        self._first: float | None = None
+        self._seconds = 0.0
+
+    def frames(self, container: InputContainer, stream: VideoStream) -> Iterator[Frame | LostFrame]:
+        try:
+            for packet in container.demux(stream):
+                yield from self._of_packet(packet)
+        except FFmpegError as error:
+            raise FeedError(f"{self._broke_off()} ({error.strerror})") from error
+        if self._first is None:
+            raise FeedError(f"{self._spec.source} holds no frame that can be decoded")
+        self._refuse_early_end()
+
+    def _of_packet(self, packet: Packet[VideoStream]) -> Iterator[Frame | LostFrame]:
+        try:
+            decoded = packet.decode()
+        except FFmpegError as error:
+            self._index += 1
+            yield self._lost(f"a packet cannot be decoded: {error.strerror}")
+            return
+        for picture in decoded:
+            if isinstance(picture, VideoFrame):
+                yield from self._of_picture(picture)
+
+    def _of_picture(self, picture: VideoFrame) -> Iterator[Frame | LostFrame]:
+        self._index += 1
+        self._seconds = self._media_time(picture)
+        if not self._sampler.wants(self._seconds):
+            return
+        if picture.is_corrupt:
+            yield self._lost("the decoder calls the picture damaged")
+            return
+        captured_at = datetime.fromtimestamp(self._facts.starts_at.timestamp() + self._seconds, UTC)
+        image = Image.from_pixels(_bgr(picture))
+        yield Frame(self._spec.camera, self._index, self._seconds, captured_at, image)
+
+    def _media_time(self, picture: VideoFrame) -> float:
+        ticks = picture.pts if picture.pts is not None else picture.dts
+        if ticks is None or picture.time_base is None:
+            # A bare stream without timestamps: its frame rate is all there is to go by.
+            return self._index / (self._facts.average_fps or 25.0)
+        seconds = float(ticks * picture.time_base)
+        if self._first is None:
+            self._first = seconds
+        return max(self._seconds, seconds - self._first)
+
+    def _lost(self, detail: str) -> LostFrame:
+        return LostFrame(self._spec.camera, self._index, self._seconds, "damaged_frame", detail)
+
+    def _refuse_early_end(self) -> None:
+        """Some containers end without a word where the file was cut."""
+        stated = self._facts.seconds
+        if stated is not None and self._seconds < stated * 0.9 - 1.0:
+            raise FeedError(self._broke_off())
+
+    def _broke_off(self) -> str:
+        stated = self._facts.seconds
+        length = "" if stated is None else f" of {stated:.1f} s"
+        return (
+            f"{self._spec.source} breaks off after {self._index + 1} frames "
+            f"({self._seconds:.1f} s{length}): copy the file again"
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    try:
+        container = av.open(str(path), mode="r")
+    except (FFmpegError, OSError) as error:
+        raise FeedError(
+            f"{path} is not a video that can be read: {error.strerror or error}"
+        ) from error
+    with container:
+        if not container.streams.video:
+            raise FeedError(f"{path} has no video stream: give a file that has one")
+        yield container, container.streams.video[0]
+
+
+def _facts(container: InputContainer, stream: VideoStream, path: Path) -> _Facts:
+    seconds: float | None = None
+    if stream.duration is not None and stream.time_base is not None:
+        seconds = float(stream.duration * stream.time_base)
+    elif container.duration is not None and len(container.streams) == 1:
+        seconds = container.duration / av.time_base
+    rate = stream.average_rate
+    return _Facts(_starts_at(container, path), seconds, float(rate) if rate else None)
+
+
+def _starts_at(container: InputContainer, path: Path) -> datetime:
+    try:
+        stated = datetime.fromisoformat(container.metadata.get("creation_time", ""))
+    except ValueError:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return stated if stated.tzinfo else stated.replace(tzinfo=UTC)
+
+
+def _bgr(picture: VideoFrame) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    # One thread: on a 1080p frame, starting others costs more than they save (3.0 against 0.8 ms).
+    converted = picture.reformat(format="bgr24", threads=1).to_ndarray()
+    pixels = np.asarray(converted, dtype=np.uint8)
+    turned = upright(pixels, _EXIF_ORIENTATION.get(picture.rotation, 1))
+    return np.ascontiguousarray(turned)

@@ -1,0 +1,415 @@
+"""The path of a frame. Read this file first.
+
+One thread a camera reads frames and asks the gate what of them matters. Each lane (one backend with
+its gallery and threshold) has an outbox with a slot a camera, and workers that fetch from it,
+prepare the image for the uplink and ask the recognizer. The calling thread alone follows faces,
+decides, and writes::
+
+    camera threads         Feed.frames -> Gate.probes -> Outbox.put        one decode, every lane
+    workers of each lane   Outbox.take -> Uploader.ask -> results
+    calling thread         results -> Recorder (Tracker, decide) -> Sink
+
+Every hand-over is bounded: a slow sink holds back the workers, slow workers fill their lane's
+outbox, and a full outbox holds back the camera (a file waits; a live camera drops its oldest
+frame). A frame that a worker took gives exactly one answer, whatever happens, so the counts close.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from rekadapter.errors import ConfigError, FeedError, OutputError, ScaleMismatchError
+from rekadapter.feeds.frames import Feed, Frame, LostFrame
+from rekadapter.gate import Gate, WholeFrame
+from rekadapter.recognizer import FaceSelection
+from rekadapter.sinks.frame_count import FrameCount
+from rekadapter.sinks.recorder import Recorder
+from rekadapter.sinks.sink import RunOutcome, Sink
+from rekadapter.tracking import DecisionRules, TrackingRules
+from rekadapter.types import CameraId
+from rekadapter.uplink.outbox import Outbox
+from rekadapter.uplink.uploader import STOPPED, Answer, AskOptions, Job, Lane, Uploader
+
+__all__ = ["Lane", "ProgressListener", "RunOptions", "RunOutcome", "run_feeds"]
+
+logger = logging.getLogger(__name__)
+
+NOT_WRITTEN: Final = "not_written"
+NOTHING_TO_ASK: Final = "nothing_to_ask"
+REPLACED: Final = "replaced_by_newer"
+
+_LOOK_SECONDS: Final = 0.1
+"""How often the calling thread looks whether somebody asked it to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a run asks, decides and ends.
+
+    ``limit`` candidates are kept a face. ``duration_seconds`` ends each feed at that media time.
+    ``keep_faces`` writes a thumbnail a track. ``min_sightings`` is how many sightings of a track
+    have to agree before a name is said; None asks for two in a video and for one in photographs.
+    ``tracking`` None follows each feed by its own frame rate.
+    """
+
+    limit: int = 5
+    faces: FaceSelection = FaceSelection.ALL
+    duration_seconds: float | None = None
+    keep_faces: bool = False
+    min_sightings: int | None = None
+    tracking: TrackingRules | None = None
+    gate: Gate = field(default_factory=WholeFrame)
+
+
+class ProgressListener(Protocol):
+    """Told how far a run is, from several threads: it has to be quick and must not raise."""
+
+    def started(self, camera: CameraId, frames_expected: int | None) -> None:
+        """Once a camera, before the first frame; None where nobody knows how many will come."""
+        ...
+
+    def frame_done(self, camera: CameraId, backend: str) -> None:
+        """A frame is through for one backend, answered or dropped."""
+        ...
+
+
+class NoProgress:
+    """For callers that do not watch."""
+
+    def started(self, camera: CameraId, frames_expected: int | None) -> None: ...
+
+    def frame_done(self, camera: CameraId, backend: str) -> None: ...
+
+
+def run_feeds(
+    feeds: Sequence[Feed],
+    lanes: Sequence[Lane],
+    sink: Sink,
+    options: RunOptions,
+    *,
+    stop: threading.Event,
+    progress: ProgressListener | None = None,
+) -> RunOutcome:
+    """Runs every feed through every lane and writes what comes out; returns how it ended.
+
+    ``stop`` ends it early from another thread or a signal handler (``interrupted``): what was
+    answered is written, the rest counted as stopped. If something fails that the next frame would
+    meet as well (credentials, a missing gallery, a full disk, a bug), the run sets ``stop`` itself,
+    so that everything that waits on it wakes up. A camera that breaks off ends alone. However it
+    ends, every thread is joined and the sink is finished before this returns or raises.
+
+    Raises:
+        ConfigError, ScaleMismatchError: feeds, lanes or thresholds that make no sense.
+        FeedError: a camera broke off; all others ran to their end first.
+        RekadapterError: what kept the run from finishing.
+    """
+    run = _Run(feeds, lanes, sink, options, stop, progress or NoProgress())
+    return run.to_its_end()
+
+
+class _Run:
+    def __init__(
+        self,
+        feeds: Sequence[Feed],
+        lanes: Sequence[Lane],
+        sink: Sink,
+        options: RunOptions,
+        stop: threading.Event,
+        progress: ProgressListener,
+    ) -> None:
+        self._feeds, self._lanes = tuple(feeds), tuple(lanes)
+        self._sink, self._options = sink, options
+        self._stop, self._progress = stop, progress
+        specs = [feed.spec for feed in feeds]
+        weights: dict[str, float] = {spec.camera: spec.weight for spec in specs}
+        self._outboxes = {lane.name: Outbox[Job](weights) for lane in lanes}
+        self._results = Outbox[Answer](
+            {lane.name: 1.0 for lane in lanes},
+            capacity=2 * max((lane.workers for lane in lanes), default=1),
+        )
+        self._count = FrameCount(specs, [lane.name for lane in lanes])
+        self._recorders: dict[tuple[str, CameraId], Recorder] = {}
+        self._errors = _FirstError()
+        self._feed_errors = _FirstError()
+        self._interrupted = False
+        self._sink_works = True
+
+    def to_its_end(self) -> RunOutcome:
+        threads: list[threading.Thread] = []
+        try:
+            self._check()
+            self._recorders = self._new_recorders()
+            threads = self._start()
+            self._collect()
+        except BaseException as error:  # noqa: BLE001 - raised again once the directory is valid
+            self._fail(error)
+            self._abandon()
+            self._drain(threads)
+        for thread in threads:
+            thread.join()
+        return self._finished()
+
+    # --- before -------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if not self._feeds or not self._lanes:
+            raise ConfigError("a run needs at least one feed and one backend")
+        for kind, names in (
+            ("cameras", [feed.spec.camera for feed in self._feeds]),
+            ("backends", [lane.name for lane in self._lanes]),
+        ):
+            if len(set(names)) != len(names):
+                raise ConfigError(f"two {kind} of a run have the same name: {', '.join(names)}")
+        for lane in self._lanes:
+            scale = lane.recognizer.capabilities.score_scale
+            if lane.threshold.scale != scale:
+                raise ScaleMismatchError(
+                    f"the threshold for '{lane.name}' is on scale '{lane.threshold.scale.name}': "
+                    f"give it on '{scale.name}'"
+                )
+
+    def _new_recorders(self) -> dict[tuple[str, CameraId], Recorder]:
+        """One for each lane and camera. Asking for the galleries also tells of missing ones, wrong
+        models, regions and credentials before the first frame is read."""
+        recorders = {}
+        for place, lane in enumerate(self._lanes):
+            held = lane.recognizer.describe_gallery(lane.gallery)
+            rules = DecisionRules(lane.threshold, empty_gallery=held.face_count == 0)
+            for number, feed in enumerate(self._feeds):
+                recorders[lane.name, feed.spec.camera] = Recorder(
+                    lane.name,
+                    feed.spec.camera,
+                    self._sink,
+                    decision=replace(rules, min_sightings=self._min_sightings(feed)),
+                    tracking=self._options.tracking or _tracking(feed),
+                    thumbnail_prefix=f"camera{number + 1}-backend{place + 1}",
+                )
+        return recorders
+
+    def _min_sightings(self, feed: Feed) -> int:
+        if self._options.min_sightings is not None:
+            return self._options.min_sightings
+        return 2 if feed.continuous else 1
+
+    def _start(self) -> list[threading.Thread]:
+        for feed in self._feeds:
+            self._progress.started(feed.spec.camera, feed.expected_frames)
+        workers = [(lane, number) for lane in self._lanes for number in range(lane.workers)]
+        no_more_frames = _Countdown(len(self._feeds), self._close_outboxes)
+        no_more_answers = _Countdown(len(workers), self._results.close)
+        threads = [
+            threading.Thread(
+                name=f"camera {feed.spec.camera}", target=self._read, args=(feed, no_more_frames)
+            )
+            for feed in self._feeds
+        ] + [
+            threading.Thread(
+                name=f"{lane.name} {number}", target=self._work, args=(lane, no_more_answers)
+            )
+            for lane, number in workers
+        ]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    # --- camera threads -----------------------------------------------------------------------
+
+    def _read(self, feed: Feed, countdown: _Countdown) -> None:
+        try:
+            self._read_frames(feed)
+        except FeedError as error:
+            logger.warning("camera %s ended early: %s", feed.spec.camera, error)
+            self._count.broke(feed.spec.camera, str(error))
+            self._feed_errors.keep(error)
+        except Exception as error:  # noqa: BLE001 - it travels to the calling thread
+            self._fail(error)
+        finally:
+            countdown.one_less()
+
+    def _read_frames(self, feed: Feed) -> None:
+        duration = self._options.duration_seconds
+        for item in feed.frames():
+            if self._stop.is_set() or (duration is not None and item.seconds >= duration):
+                return
+            if isinstance(item, LostFrame):
+                logger.warning("camera %s, frame %s: %s", item.camera, item.index, item.detail)
+                self._count.captured(item.camera)
+                self._drop_everywhere(item.camera, item.cause)
+            else:
+                self._count.captured(item.camera, item.image.size)
+                self._hand_over(feed, item)
+
+    def _hand_over(self, feed: Feed, frame: Frame) -> None:
+        probes = self._options.gate.probes(frame)
+        if not probes:
+            self._drop_everywhere(frame.camera, NOTHING_TO_ASK)
+            return
+        job = Job(frame, probes)
+        for name, outbox in self._outboxes.items():
+            if not feed.live:
+                if not outbox.put(frame.camera, job):
+                    self._drop(frame.camera, name, STOPPED)
+            elif outbox.replace(frame.camera, job) is not None:
+                self._drop(frame.camera, name, STOPPED if self._stop.is_set() else REPLACED)
+
+    # --- workers ------------------------------------------------------------------------------
+
+    def _work(self, lane: Lane, countdown: _Countdown) -> None:
+        options = self._options
+        try:
+            uploader = Uploader(
+                lane,
+                AskOptions(options.limit, options.faces, options.keep_faces),
+                attributed_to=self._sink.attributed_to,
+            )
+            outbox = self._outboxes[lane.name]
+            while (taken := outbox.take()) is not None:
+                answer = uploader.ask(taken.item, taken.turn)
+                if answer.fatal and answer.error is not None:
+                    self._fail(answer.error)
+                self._results.put(lane.name, answer)
+        except Exception as error:  # noqa: BLE001 - it travels to the calling thread
+            self._fail(error)
+        finally:
+            countdown.one_less()
+
+    # --- the calling thread -------------------------------------------------------------------
+
+    def _collect(self) -> None:
+        """Writes answers as they come until no more can; hands back unread work once stopped."""
+        while not self._results.exhausted:
+            try:
+                taken = self._results.take(_LOOK_SECONDS)
+            except KeyboardInterrupt:
+                self._stop.set()
+                continue
+            if self._stop.is_set():
+                self._interrupted = True
+                self._abandon()
+            if taken is not None:
+                self._write(taken.item)
+
+    def _write(self, answer: Answer) -> None:
+        recorder = self._recorders[answer.backend, answer.camera]
+        if not self._sink_works:
+            self._drop(answer.camera, answer.backend, NOT_WRITTEN)
+            return
+        try:
+            for written in recorder.take(answer):
+                self._tally(written)
+        except Exception as error:  # noqa: BLE001 - raised again once every thread has ended
+            self._sink_works = False
+            self._fail(error)
+
+    def _tally(self, written: Answer) -> None:
+        if written.dropped is None:
+            self._count.processed(written.camera, written.backend)
+            self._progress.frame_done(written.camera, written.backend)
+        else:
+            self._drop(written.camera, written.backend, written.dropped)
+
+    def _abandon(self) -> None:
+        for name, outbox in self._outboxes.items():
+            for camera, _ in outbox.abandon():
+                self._drop(CameraId(camera), name, STOPPED)
+
+    def _drain(self, threads: Sequence[threading.Thread]) -> None:
+        """Lets workers get rid of their answers, so that every thread can end."""
+        while threads and not self._results.exhausted:
+            taken = self._results.take()
+            if taken is not None:
+                self._drop(taken.item.camera, taken.item.backend, NOT_WRITTEN)
+
+    def _finished(self) -> RunOutcome:
+        self._close_recorders()
+        error = self._errors.held or self._feed_errors.held
+        outcome = RunOutcome(
+            state=self._state(error),
+            ended_at=datetime.now(UTC),
+            cameras=self._count.records(),
+            error=None if error is None else str(error) or type(error).__name__,
+        )
+        try:
+            self._sink.finish(outcome)
+        except OutputError as failure:
+            if error is None:
+                raise
+            logger.warning("the end of the run could not be written down: %s", failure)
+        if error is not None:
+            raise error
+        return outcome
+
+    def _close_recorders(self) -> None:
+        for (name, camera), recorder in self._recorders.items():
+            for answer in recorder.unwritten():
+                self._drop(camera, name, answer.dropped or NOT_WRITTEN)
+            if self._sink_works:
+                try:
+                    recorder.close()
+                except Exception as error:  # noqa: BLE001 - raised once the sink is finished
+                    self._sink_works = False
+                    self._fail(error)
+
+    def _state(self, error: BaseException | None) -> str:
+        if error is not None and not isinstance(error, KeyboardInterrupt):
+            return "failed"
+        return "interrupted" if error is not None or self._interrupted else "finished"
+
+    # --- any thread ---------------------------------------------------------------------------
+
+    def _fail(self, error: BaseException) -> None:
+        self._errors.keep(error)
+        self._stop.set()
+
+    def _close_outboxes(self) -> None:
+        for outbox in self._outboxes.values():
+            outbox.close()
+
+    def _drop_everywhere(self, camera: CameraId, cause: str) -> None:
+        for lane in self._lanes:
+            self._drop(camera, lane.name, cause)
+
+    def _drop(self, camera: CameraId, backend: str, cause: str) -> None:
+        self._count.dropped(camera, backend, cause)
+        self._progress.frame_done(camera, backend)
+
+
+def _tracking(feed: Feed) -> TrackingRules:
+    """A sampled feed shows a face less often, so it is waited for over two frames more."""
+    rules = TrackingRules()
+    if feed.spec.fps is None:
+        return rules
+    return replace(rules, max_gap_seconds=max(rules.max_gap_seconds, 2.5 / feed.spec.fps))
+
+
+class _Countdown:
+    """Calls ``then`` when the last of ``count`` threads has ended."""
+
+    def __init__(self, count: int, then: Callable[[], None]) -> None:
+        self._left = count
+        self._then = then
+        self._lock = threading.Lock()
+
+    def one_less(self) -> None:
+        with self._lock:
+            self._left -= 1
+            last = self._left == 0
+        if last:
+            self._then()
+
+
+class _FirstError:
+    """The first error of several threads; the later ones usually follow from it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.held: BaseException | None = None
+
+    def keep(self, error: BaseException) -> None:
+        with self._lock:
+            self.held = self.held or error

@@ -1,0 +1,75 @@
+"""Counts what becomes of every frame: captured = processed + dropped, without a remainder."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rekadapter.feeds.frames import FeedSpec
+from rekadapter.observation import CameraRecord
+from rekadapter.types import CameraId, Size
+
+
+@dataclass(slots=True)
+class _Counts:
+    size: Size | None = None
+    captured: int = 0
+    processed: Counter[str] = field(default_factory=Counter)
+    dropped: dict[str, Counter[str]] = field(default_factory=dict)
+    error: str | None = None
+
+
+class FrameCount:
+    """Frames by camera and backend; safe to use from any thread."""
+
+    def __init__(self, specs: Sequence[FeedSpec], backends: Sequence[str]) -> None:
+        self._specs = tuple(specs)
+        self._backends = tuple(backends)
+        self._lock = threading.Lock()
+        self._counts = {
+            spec.camera: _Counts(dropped={backend: Counter() for backend in backends})
+            for spec in specs
+        }
+
+    def captured(self, camera: CameraId, size: Size | None = None) -> None:
+        """A frame came; ``size`` where it could be decoded."""
+        with self._lock:
+            counts = self._counts[camera]
+            counts.captured += 1
+            counts.size = counts.size or size
+
+    def processed(self, camera: CameraId, backend: str) -> None:
+        """A backend's answer about a frame was written."""
+        with self._lock:
+            self._counts[camera].processed[backend] += 1
+
+    def dropped(self, camera: CameraId, backend: str, cause: str) -> None:
+        """A frame came to no answer from a backend."""
+        with self._lock:
+            self._counts[camera].dropped[backend][cause] += 1
+
+    def broke(self, camera: CameraId, error: str) -> None:
+        """The feed ended before its end."""
+        with self._lock:
+            self._counts[camera].error = error
+
+    def records(self) -> tuple[CameraRecord, ...]:
+        """The counts so far, cameras in the order given."""
+        with self._lock:
+            return tuple(self._record(spec) for spec in self._specs)
+
+    def _record(self, spec: FeedSpec) -> CameraRecord:
+        counts = self._counts[spec.camera]
+        return CameraRecord(
+            camera=spec.camera,
+            # A path that is not UTF-8 has to be written down all the same.
+            source=spec.source.encode("utf-8", "replace").decode(),
+            width=counts.size.width if counts.size else 0,
+            height=counts.size.height if counts.size else 0,
+            captured=counts.captured,
+            processed={backend: counts.processed[backend] for backend in self._backends},
+            dropped={backend: dict(counts.dropped[backend]) for backend in self._backends},
+            error=counts.error,
+        )

@@ -1,0 +1,61 @@
+"""Every request to a remote backend, with the frame it was made for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rekadapter.observation import LedgerEntry
+from rekadapter.recognizer import RequestRecord
+from rekadapter.types import CameraId
+
+
+class Ledger:
+    """A ``RequestLog``: give it to the backends when they are opened, then to the run directory.
+
+    Entries that come before there is somewhere to write them wait in memory. Safe to use from any
+    thread; a request counts for the frame that its own thread named in ``attributed_to``, so a
+    backend has to record on the thread that called it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread = threading.local()
+        self._waiting: list[LedgerEntry] = []
+        self._write: Callable[[LedgerEntry], None] | None = None
+
+    @contextmanager
+    def attributed_to(self, camera: CameraId, frame: int) -> Iterator[None]:
+        """Requests of this thread inside the context were made for this frame."""
+        self._thread.frame = (camera, frame)
+        try:
+            yield
+        finally:
+            self._thread.frame = (None, None)
+
+    def record(self, request: RequestRecord) -> None:
+        """Writes one entry, or keeps it until there is somewhere to write.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        camera, frame = getattr(self._thread, "frame", (None, None))
+        entry = LedgerEntry(request, camera, frame)
+        with self._lock:
+            if self._write is None:
+                self._waiting.append(entry)
+            else:
+                self._write(entry)
+
+    def write_to(self, write: Callable[[LedgerEntry], None] | None) -> None:
+        """From now on entries go to ``write``, those that waited first; None: they wait again.
+
+        ``write`` is never called by two threads at once.
+        """
+        with self._lock:
+            self._write = write
+            if write is not None:
+                for entry in self._waiting:
+                    write(entry)
+                self._waiting.clear()

@@ -1,0 +1,154 @@
+"""From answers to what is written: puts them in order, follows faces, decides, writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from rekadapter.observation import CandidateRecord, Decision, Observation, TrackRecord
+from rekadapter.sinks.sink import OriginalAnswer, Sink
+from rekadapter.tracking import DecisionRules, EndedTrack, Tracker, TrackingRules, decide
+from rekadapter.types import CameraId, DetectedFace, FaceIdentification, Reason
+from rekadapter.uplink.uploader import STOPPED, Answer
+
+
+@dataclass(frozen=True, slots=True)
+class _BestFace:
+    rank: tuple[float, float]
+    jpeg: bytes
+
+
+class Recorder:
+    """The answers of one backend about one camera, in any order; writes them in the order in which
+    the frames were taken. One thread owns it.
+
+    Thumbnails are kept one a track: the sighting with most pixels between the eyes.
+    """
+
+    def __init__(
+        self,
+        backend: str,
+        camera: CameraId,
+        sink: Sink,
+        *,
+        decision: DecisionRules,
+        tracking: TrackingRules,
+        thumbnail_prefix: str,
+    ) -> None:
+        self._backend = backend
+        self._camera = camera
+        self._sink = sink
+        self._one_face = replace(decision, min_sightings=1)
+        self._tracker = Tracker(decision, tracking)
+        self._prefix = thumbnail_prefix
+        self._early: dict[int, Answer] = {}
+        self._next_turn = 0
+        self._best: dict[int, _BestFace] = {}
+
+    def take(self, answer: Answer) -> Iterator[Answer]:
+        """Keeps ``answer`` until those before it are there, then writes; gives back each answer
+        that is written. To be run to its end.
+
+        Raises:
+            OutputError: the sink cannot write; what is not written stays in ``unwritten``.
+        """
+        self._early[answer.turn] = answer
+        while (due := self._early.get(self._next_turn)) is not None:
+            self._write(due)
+            del self._early[self._next_turn]
+            self._next_turn += 1
+            yield due
+
+    def unwritten(self) -> tuple[Answer, ...]:
+        """Answers that were taken and not written."""
+        return tuple(self._early.values())
+
+    def close(self) -> None:
+        """Ends and writes every track."""
+        self._end(self._tracker.close())
+
+    def _write(self, answer: Answer) -> None:
+        for one in answer.original:
+            self._sink.keep_answer(
+                OriginalAnswer(
+                    self._backend,
+                    self._camera,
+                    answer.frame,
+                    one.operation,
+                    one.request_id,
+                    one.json,
+                )
+            )
+        if answer.error is not None:
+            self._sink.observe(self._failed(answer, answer.error))
+        elif answer.dropped != STOPPED:
+            self._write_faces(answer)
+
+    def _write_faces(self, answer: Answer) -> None:
+        followed = self._tracker.update(answer.seconds, answer.faces)
+        self._end(followed.ended)
+        if not answer.faces:
+            reason = answer.failure.reason if answer.failure else Reason.NO_FACE
+            self._sink.observe(self._observation(answer, _unknown(reason)))
+        for place, (face, track) in enumerate(zip(answer.faces, followed.tracks, strict=True)):
+            if track is not None and answer.thumbnails:
+                self._keep_better(track, face.face, answer.thumbnails[place])
+            self._sink.observe(self._of_face(answer, face, track))
+
+    def _of_face(self, answer: Answer, face: FaceIdentification, track: int | None) -> Observation:
+        seen = face.face
+        return replace(
+            self._observation(answer, decide((face,), self._one_face)),
+            box=seen.box,
+            confidence=seen.confidence,
+            eye_distance_px=seen.eye_distance_px,
+            pose=seen.pose,
+            quality=seen.quality,
+            track=track,
+            candidates=tuple(CandidateRecord.of(candidate) for candidate in face.candidates),
+        )
+
+    def _failed(self, answer: Answer, error: Exception) -> Observation:
+        text = str(error) or type(error).__name__
+        decision = _unknown(Reason.REQUEST_FAILED)
+        return replace(self._observation(answer, decision), error=text)
+
+    def _observation(self, answer: Answer, decision: Decision) -> Observation:
+        return Observation(
+            backend=self._backend,
+            camera=self._camera,
+            frame=answer.frame,
+            seconds=answer.seconds,
+            decision=decision,
+            latency_seconds=answer.latency_seconds,
+        )
+
+    def _keep_better(self, track: int, face: DetectedFace, jpeg: bytes) -> None:
+        rank = (face.eye_distance_px or 0.0, face.box.area)
+        held = self._best.get(track)
+        if held is None or rank > held.rank:
+            self._best[track] = _BestFace(rank, jpeg)
+
+    def _end(self, tracks: tuple[EndedTrack, ...]) -> None:
+        for track in tracks:
+            best = self._best.pop(track.track, None)
+            name = f"{self._prefix}-track{track.track}.jpg" if best else None
+            if best and name:
+                self._sink.keep_face(name, best.jpeg)
+            self._sink.end_track(
+                TrackRecord(
+                    backend=self._backend,
+                    camera=self._camera,
+                    track=track.track,
+                    first_seconds=track.first_seconds,
+                    last_seconds=track.last_seconds,
+                    sightings=track.sightings,
+                    decision=track.decision,
+                    median_eye_distance_px=track.median_eye_distance_px,
+                    thumbnail=name,
+                )
+            )
+
+
+def _unknown(reason: Reason) -> Decision:
+    return Decision(subject=None, reason=reason, best=None, sightings=0)

@@ -1,0 +1,245 @@
+"""The run directory: written line by line, so that a run killed at any moment can still be read."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from rekadapter.errors import OutputError, UsageError
+from rekadapter.observation import (
+    LedgerEntry,
+    Observation,
+    Run,
+    RunRecord,
+    TrackRecord,
+)
+from rekadapter.sinks.ledger import Ledger
+from rekadapter.sinks.sink import OriginalAnswer, RunOutcome
+from rekadapter.types import CameraId
+
+SCHEMA_VERSION: Final = 1
+"""Of the files below; it rises when a reader of the old ones could misread the new."""
+
+RUN_FILE: Final = "run.json"
+OBSERVATIONS_FILE: Final = "observations.jsonl"
+TRACKS_FILE: Final = "tracks.jsonl"
+LEDGER_FILE: Final = "ledger.jsonl"
+ANSWERS_FILE: Final = "answers.jsonl"
+FACES_FOLDER: Final = "faces"
+
+T = TypeVar("T")
+
+
+class _Lines(Generic[T]):
+    """A file of one JSON record a line. A line goes out in one write: whole, or cut at the end."""
+
+    def __init__(self, path: Path, record: type[T]) -> None:
+        self._path = path
+        self._adapter: TypeAdapter[T] = TypeAdapter(record)
+        try:
+            self._file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+
+    def append(self, record: T) -> None:
+        line = self._adapter.dump_json(record) + b"\n"
+        try:
+            written = self._file.write(line)
+        except OSError as error:
+            raise _cannot_write(self._path, error) from error
+        if written != len(line):
+            raise OutputError(f"{self._path} took only part of a line: is the disk full?")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    observations: _Lines[Observation]
+    tracks: _Lines[TrackRecord]
+    ledger: _Lines[LedgerEntry]
+    answers: _Lines[OriginalAnswer]
+
+    @classmethod
+    def opened(cls, path: Path) -> _Files:
+        return cls(
+            _Lines(path / OBSERVATIONS_FILE, Observation),
+            _Lines(path / TRACKS_FILE, TrackRecord),
+            _Lines(path / LEDGER_FILE, LedgerEntry),
+            _Lines(path / ANSWERS_FILE, OriginalAnswer),
+        )
+
+    def close(self) -> None:
+        self.observations.close()
+        self.tracks.close()
+        self.ledger.close()
+        self.answers.close()
+
+
+class RunDirectory:
+    """A ``Sink`` that writes a directory; ``read_run`` reads it back. Make it with ``create``."""
+
+    def __init__(self, path: Path, record: RunRecord, ledger: Ledger, files: _Files) -> None:
+        self.path = path
+        self.ledger = ledger
+        self._record = record
+        self._files = files
+
+    @classmethod
+    def create(cls, path: Path, record: RunRecord, ledger: Ledger | None = None) -> RunDirectory:
+        """A new run directory at ``path``, which must be missing or empty; ``run.json`` says
+        ``running`` until ``finish``. What ``ledger`` holds already is written first.
+
+        Raises:
+            UsageError: there is something at ``path`` already.
+            OutputError: it cannot be written.
+        """
+        _refuse_occupied(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+        _write_whole(path / RUN_FILE, _json_of(record))
+        files = _Files.opened(path)
+        kept = ledger or Ledger()
+        kept.write_to(files.ledger.append)
+        return cls(path, record, kept, files)
+
+    def attributed_to(self, camera: CameraId, frame: int) -> AbstractContextManager[None]:
+        return self.ledger.attributed_to(camera, frame)
+
+    def observe(self, observation: Observation) -> None:
+        self._files.observations.append(observation)
+
+    def keep_answer(self, answer: OriginalAnswer) -> None:
+        self._files.answers.append(answer)
+
+    def keep_face(self, name: str, jpeg: bytes) -> None:
+        folder = self.path / FACES_FOLDER
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise _cannot_write(folder, error) from error
+        _write_whole(folder / name, jpeg)
+
+    def end_track(self, track: TrackRecord) -> None:
+        self._files.tracks.append(track)
+
+    def finish(self, outcome: RunOutcome) -> None:
+        """Writes how it ended and closes the files; later requests stay in the ledger's memory."""
+        self.ledger.write_to(None)
+        self._files.close()
+        self._record = replace(
+            self._record,
+            state=outcome.state,
+            ended_at=outcome.ended_at,
+            cameras=outcome.cameras,
+            error=outcome.error,
+        )
+        _write_whole(self.path / RUN_FILE, _json_of(self._record))
+
+
+def read_run(path: Path) -> Run:
+    """The run that ``path`` holds, finished or not. A last line that was cut off is left out.
+
+    Raises:
+        UsageError: no run directory, or one of another version of rekadapter.
+        OutputError: a file is damaged elsewhere than at its end, or cannot be read.
+    """
+    record = _read_record(path)
+    return Run(
+        record=record,
+        observations=_read_lines(path / OBSERVATIONS_FILE, Observation),
+        tracks=_read_lines(path / TRACKS_FILE, TrackRecord),
+        ledger=_read_lines(path / LEDGER_FILE, LedgerEntry),
+    )
+
+
+def _read_record(path: Path) -> RunRecord:
+    file = path / RUN_FILE
+    if not file.is_file():
+        raise UsageError(
+            f"{path} is no run directory (it holds no {RUN_FILE}): give what --out named"
+        )
+    try:
+        data = file.read_bytes()
+        found: Any = TypeAdapter(dict[str, Any]).validate_json(data)
+        version = found.get("schema_version")
+        if isinstance(version, int) and version != SCHEMA_VERSION:
+            raise UsageError(
+                f"{path} was written in version {version} of the format and this rekadapter reads "
+                f"version {SCHEMA_VERSION}: use the rekadapter that wrote it"
+            )
+        return TypeAdapter(RunRecord).validate_json(data)
+    except ValidationError as error:
+        raise UsageError(f"{file} was not written by rekadapter: {_first(error)}") from error
+    except OSError as error:
+        raise OutputError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _read_lines(path: Path, record: type[T]) -> tuple[T, ...]:
+    try:
+        whole, _, _ = path.read_bytes().rpartition(b"\n")
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read: {error.strerror}") from error
+    adapter: TypeAdapter[T] = TypeAdapter(record)
+    records = []
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            records.append(adapter.validate_json(line))
+        except ValidationError as error:
+            raise OutputError(f"line {number} of {path} is damaged: {_first(error)}") from error
+    return tuple(records)
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(key) for key in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]
+
+
+def _refuse_occupied(path: Path) -> None:
+    try:
+        held = {entry.name for entry in path.iterdir()}
+    except FileNotFoundError:
+        return
+    except NotADirectoryError as error:
+        raise UsageError(f"{path} is a file: name another directory with --out") from error
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read: {error.strerror}") from error
+    if RUN_FILE in held:
+        raise UsageError(f"{path} holds a run already: name another directory with --out")
+    if held:
+        raise UsageError(f"{path} holds other files: name an empty or new directory with --out")
+
+
+def _json_of(record: RunRecord) -> bytes:
+    return TypeAdapter(RunRecord).dump_json(record, indent=2) + b"\n"
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """The whole file or, if the machine stops in between, the one that was there before."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{path} cannot be written ({error.strerror}): free space there or name another directory "
+        "with --out"
+    )

@@ -1,0 +1,369 @@
+"""Faces to tracks, and a decision per track by the evidence of all its sightings.
+
+Everything here is arithmetic on what a recognizer answered: no clock, no thread, no file.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from rekadapter.observation import CandidateRecord, Decision
+from rekadapter.types import (
+    BoundingBox,
+    Candidate,
+    ComparisonScore,
+    FaceIdentification,
+    Point,
+    Reason,
+    SubjectId,
+)
+
+# --- decisions --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRules:
+    """When a name is said.
+
+    A sighting supports the subject of its best candidate, and only if that candidate meets
+    ``threshold``. A subject is named if at least ``min_sightings`` sightings support it, and at
+    least ``dominance`` times as many as any other subject. One frame can deceive, so two are asked
+    for wherever a second could be had; a single photograph is judged on its own (1).
+    ``empty_gallery`` says that there was nobody to compare with.
+    """
+
+    threshold: ComparisonScore
+    min_sightings: int = 2
+    dominance: float = 2.0
+    empty_gallery: bool = False
+
+
+@dataclass(slots=True)
+class _Support:
+    count: int
+    best: Candidate
+
+
+class Evidence:
+    """What the sightings of one face say so far. The order in which they are added has no effect,
+    and memory grows with the number of subjects, not of sightings."""
+
+    def __init__(self, rules: DecisionRules) -> None:
+        self._rules = rules
+        self._searched = 0
+        self._not_searched: Counter[Reason] = Counter()
+        self._support: dict[SubjectId, _Support] = {}
+        self._nearest: Candidate | None = None
+
+    def add(self, face: FaceIdentification) -> None:
+        """Takes one more sighting into account.
+
+        Raises:
+            ScaleMismatchError: its scores are on another scale than the threshold.
+        """
+        if face.not_searched is not None:
+            self._not_searched[face.not_searched.reason] += 1
+            return
+        self._searched += 1
+        if not face.candidates:
+            return
+        nearest = face.candidates[0]
+        self._nearest = _nearer(self._nearest, nearest)
+        if nearest.score.meets(self._rules.threshold):
+            # Two subjects at the same best score (one photograph under two names) both count:
+            # neither is more likely than the other.
+            self._count(c for c in face.candidates if c.score.value == nearest.score.value)
+
+    def _count(self, candidates: Iterable[Candidate]) -> None:
+        for subject, candidate in {named(c): c for c in candidates}.items():
+            support = self._support.setdefault(subject, _Support(0, candidate))
+            support.count += 1
+            support.best = _nearer(support.best, candidate)
+
+    def support(self, subject: SubjectId) -> tuple[int, float]:
+        """How well ``subject`` is supported: two of these can be compared, more is better."""
+        held = self._support.get(subject)
+        return (held.count, _closeness(held.best)) if held else (0, -math.inf)
+
+    def decision(self) -> Decision:
+        """The subject, or unknown with the reason and whom it resembled most."""
+        if not self._support:
+            return self._unknown(self._why_nobody(), self._nearest, supporting=0)
+        ranked = sorted(self._support.items(), key=lambda entry: (_rank(entry[1]), entry[0]))
+        subject, leader = ranked[0]
+        rival = ranked[1][1].count if len(ranked) > 1 else 0
+        if leader.count < self._rules.dominance * rival:
+            reason = Reason.CONFLICTING_CANDIDATES
+        elif leader.count < self._rules.min_sightings:
+            reason = Reason.TOO_FEW_SIGHTINGS
+        else:
+            best = CandidateRecord.of(leader.best)
+            return Decision(subject, None, best, self._searched, leader.count)
+        return self._unknown(reason, leader.best, supporting=leader.count)
+
+    def _why_nobody(self) -> Reason:
+        if self._searched:
+            empty = self._rules.empty_gallery and self._nearest is None
+            return Reason.EMPTY_GALLERY if empty else Reason.BELOW_THRESHOLD
+        reasons = sorted(self._not_searched.items(), key=lambda entry: (-entry[1], entry[0]))
+        return reasons[0][0] if reasons else Reason.NO_FACE
+
+    def _unknown(self, reason: Reason, best: Candidate | None, *, supporting: int) -> Decision:
+        record = CandidateRecord.of(best) if best else None
+        return Decision(None, reason, record, self._searched, supporting)
+
+
+def decide(faces: Iterable[FaceIdentification], rules: DecisionRules) -> Decision:
+    """One decision over all sightings of one face, in any order.
+
+    Raises:
+        ScaleMismatchError: a score is on another scale than the threshold.
+    """
+    evidence = Evidence(rules)
+    for face in faces:
+        evidence.add(face)
+    return evidence.decision()
+
+
+def named(candidate: Candidate) -> SubjectId:
+    """Whom a candidate stands for: its subject, or its face id where it was enrolled without."""
+    return candidate.subject if candidate.subject is not None else SubjectId(candidate.face.face_id)
+
+
+def _closeness(candidate: Candidate) -> float:
+    score = candidate.score
+    return score.value if score.scale.higher_is_closer else -score.value
+
+
+def _rank(support: _Support) -> tuple[int, float]:
+    return (-support.count, -_closeness(support.best))
+
+
+def _nearer(one: Candidate | None, other: Candidate) -> Candidate:
+    """The closer of two; at the same score the smaller face id, so that order has no effect."""
+    if one is None:
+        return other
+    return min(one, other, key=lambda c: (-_closeness(c), c.face.face_id))
+
+
+# --- tracks -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingRules:
+    """When a face is taken for the one seen before.
+
+    Its center lies within ``max_shift`` face sizes of where the last ones lead to, its sides are
+    within a factor of ``max_growth``, and no more than ``max_gap_seconds`` have passed.
+    Photographs of a folder count one second apart, so by default they are never joined.
+    """
+
+    max_gap_seconds: float = 0.9
+    max_shift: float = 1.0
+    max_growth: float = 1.7
+
+
+@dataclass(frozen=True, slots=True)
+class EndedTrack:
+    """A person who crossed the view, as far as could be followed."""
+
+    track: int
+    first_seconds: float
+    last_seconds: float
+    sightings: int
+    decision: Decision
+    median_eye_distance_px: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """``tracks``: which track each face of the frame belongs to, in the order they were given, None
+    for a frame that came too late. ``ended``: the tracks that this frame showed to be over."""
+
+    tracks: tuple[int | None, ...]
+    ended: tuple[EndedTrack, ...]
+
+
+@dataclass(slots=True)
+class _Track:
+    number: int
+    evidence: Evidence
+    box: BoundingBox
+    first_seconds: float
+    last_seconds: float
+    sightings: int = 0
+    velocity: Point = field(default_factory=lambda: Point(0.0, 0.0))
+    eye_distances: array[float] = field(default_factory=lambda: array("d"))
+    together: set[int] = field(default_factory=set)
+    """tracks seen in one frame with this one: certainly other people"""
+    taken: set[SubjectId] = field(default_factory=set)
+    """subjects that somebody seen together with this one turned out to be"""
+
+
+_TRUSTED_SECONDS = 0.3
+"""How far ahead a face's motion is believed; a walker turns, and noise grows with the distance."""
+
+
+class Tracker:
+    """The faces of one camera as one backend sees them. Not thread-safe: one thread owns it.
+
+    Frames have to come in order of time; one from before the last is not followed (its faces get
+    no track). Two tracks seen in one frame are two people: if both would be named the same subject,
+    the better supported one keeps the name, the other is unknown (CONFLICTING_CANDIDATES), and if
+    neither is better, so are both. A track that ended first and was named keeps its name.
+    """
+
+    def __init__(self, decision: DecisionRules, rules: TrackingRules | None = None) -> None:
+        self._decision = decision
+        self._rules = rules or TrackingRules()
+        self._alive: dict[int, _Track] = {}
+        self._issued = 0
+        self._now = -math.inf
+
+    def update(self, seconds: float, faces: Sequence[FaceIdentification]) -> Followed:
+        """Takes the faces of the frame at ``seconds``; a frame without any also moves time on."""
+        if seconds < self._now:
+            return Followed((None,) * len(faces), ())
+        self._now = seconds
+        ended = self._end(
+            track
+            for track in self._alive.values()
+            if seconds - track.last_seconds > self._rules.max_gap_seconds
+        )
+        found = self._matched(seconds, faces)
+        tracks = tuple(
+            self._see(found.get(place), seconds, face) for place, face in enumerate(faces)
+        )
+        for number in tracks:
+            self._alive[number].together.update(other for other in tracks if other != number)
+        return Followed(tracks, ended)
+
+    def close(self) -> tuple[EndedTrack, ...]:
+        """Ends every track: the feed is over."""
+        return self._end(self._alive.values())
+
+    def _matched(self, seconds: float, faces: Sequence[FaceIdentification]) -> dict[int, _Track]:
+        """Which track each face (by its place) goes on: the likeliest pairs first."""
+        pairs = []
+        for track in self._alive.values():
+            expected = _expected(track, seconds)
+            for place, face in enumerate(faces):
+                affinity = _affinity(expected, face.face.box, self._rules)
+                if affinity is not None:
+                    pairs.append((-affinity, track.number, place))
+        found: dict[int, _Track] = {}
+        used: set[int] = set()
+        for _, number, place in sorted(pairs):
+            if number not in used and place not in found:
+                used.add(number)
+                found[place] = self._alive[number]
+        return found
+
+    def _see(self, track: _Track | None, seconds: float, face: FaceIdentification) -> int:
+        box = face.face.box
+        if track is None:
+            self._issued += 1
+            track = _Track(self._issued, Evidence(self._decision), box, seconds, seconds)
+            self._alive[track.number] = track
+        track.velocity = _velocity(track, seconds, box)
+        track.box = box
+        track.last_seconds = seconds
+        track.sightings += 1
+        track.evidence.add(face)
+        if face.face.eye_distance_px is not None:
+            track.eye_distances.append(face.face.eye_distance_px)
+        return track.number
+
+    def _end(self, tracks: Iterable[_Track]) -> tuple[EndedTrack, ...]:
+        ending = sorted(tracks, key=lambda track: track.number)
+        ended = tuple(_ended(track, self._settled(track)) for track in ending)
+        for track in ending:
+            del self._alive[track.number]
+        for track in self._alive.values():
+            track.together.intersection_update(self._alive)
+        return ended
+
+    def _settled(self, track: _Track) -> Decision:
+        decision = track.evidence.decision()
+        if decision.subject is None:
+            return decision
+        if decision.subject in track.taken or self._yields(track, decision.subject):
+            reason = Reason.CONFLICTING_CANDIDATES
+            return replace(decision, subject=None, reason=reason)
+        for rival in self._seen_with(track):
+            rival.taken.add(decision.subject)
+        return decision
+
+    def _yields(self, track: _Track, subject: SubjectId) -> bool:
+        """Whether somebody seen together with ``track`` has as good a claim to the name."""
+        own = track.evidence.support(subject)
+        yields = False
+        for rival in self._seen_with(track):
+            theirs = rival.evidence.support(subject)
+            if rival.evidence.decision().subject == subject and theirs >= own:
+                yields = True
+                if theirs == own:
+                    rival.taken.add(subject)
+        return yields
+
+    def _seen_with(self, track: _Track) -> list[_Track]:
+        return [self._alive[number] for number in track.together if number in self._alive]
+
+
+def _ended(track: _Track, decision: Decision) -> EndedTrack:
+    distances = track.eye_distances
+    return EndedTrack(
+        track=track.number,
+        first_seconds=track.first_seconds,
+        last_seconds=track.last_seconds,
+        sightings=track.sightings,
+        decision=decision,
+        median_eye_distance_px=statistics.median(distances) if distances else None,
+    )
+
+
+def _expected(track: _Track, seconds: float) -> BoundingBox:
+    """Where the track's face should be by now."""
+    ahead = min(seconds - track.last_seconds, _TRUSTED_SECONDS)
+    return replace(
+        track.box,
+        left=track.box.left + track.velocity.x * ahead,
+        top=track.box.top + track.velocity.y * ahead,
+    )
+
+
+def _velocity(track: _Track, seconds: float, box: BoundingBox) -> Point:
+    """Motion of the center in image sides a second: the average of the newest and what was held,
+    so that a detector's jitter counts half."""
+    passed = seconds - track.last_seconds
+    if passed <= 0:
+        return track.velocity
+    old, new = track.box.center, box.center
+    return Point(
+        (track.velocity.x + (new.x - old.x) / passed) / 2,
+        (track.velocity.y + (new.y - old.y) / passed) / 2,
+    )
+
+
+def _affinity(expected: BoundingBox, box: BoundingBox, rules: TrackingRules) -> float | None:
+    """How likely ``box`` shows the face expected, higher is likelier; None if it cannot be."""
+    width, height = (expected.width + box.width) / 2, (expected.height + box.height) / 2
+    if min(expected.width, expected.height, box.width, box.height) <= 0:
+        return None
+    growth = max(
+        expected.width / box.width,
+        box.width / expected.width,
+        expected.height / box.height,
+        box.height / expected.height,
+    )
+    shift = math.hypot(
+        (box.center.x - expected.center.x) / width, (box.center.y - expected.center.y) / height
+    )
+    if growth > rules.max_growth or shift > rules.max_shift:
+        return None
+    return expected.iou(box) - shift

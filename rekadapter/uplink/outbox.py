@@ -1,0 +1,119 @@
+"""Where camera threads leave work and workers fetch it: bounded, fair over cameras, closable."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Taken(Generic[T]):
+    """Work fetched. ``turn`` counts what was taken of this camera from 0, without a gap, so that
+    answers that come back in another order can be put right."""
+
+    camera: str
+    turn: int
+    item: T
+
+
+@dataclass(slots=True)
+class _Slot(Generic[T]):
+    stride: float
+    waiting: deque[T] = field(default_factory=deque)
+    due: float = 0.0
+    turns: int = 0
+
+
+class Outbox(Generic[T]):
+    """A slot per camera. Workers serve the cameras that wait in turn, in proportion to their
+    weights; with equal weights each is served once in a round.
+
+    ``put`` waits for room (files lose nothing); ``replace`` never waits: the newest wins (live
+    cameras). ``close`` lets workers finish what is there; ``abandon`` hands it back instead. Both
+    wake everyone. Safe to use from any thread.
+    """
+
+    def __init__(self, weights: Mapping[str, float], *, capacity: int = 2) -> None:
+        """``weights`` above 0 for every camera; ``capacity`` items wait for each."""
+        if capacity < 1:
+            raise ValueError("a slot has to hold at least one item")
+        self._slots: dict[str, _Slot[T]] = {
+            camera: _Slot(stride=1.0 / weight) for camera, weight in weights.items()
+        }
+        self._capacity = capacity
+        self._changed = threading.Condition()
+        self._closed = False
+        self._now = 0.0
+
+    def put(self, camera: str, item: T) -> bool:
+        """Leaves ``item``, waiting for room; False, and it is not taken, once closed."""
+        slot = self._slots[camera]
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or len(slot.waiting) < self._capacity)
+            if not self._closed:
+                self._leave(slot, item)
+            return not self._closed
+
+    def replace(self, camera: str, item: T) -> T | None:
+        """Leaves ``item`` at once and returns what it displaced: the oldest of a full slot, or
+        ``item`` itself once closed."""
+        slot = self._slots[camera]
+        with self._changed:
+            if self._closed:
+                return item
+            displaced = slot.waiting.popleft() if len(slot.waiting) >= self._capacity else None
+            self._leave(slot, item)
+            return displaced
+
+    def take(self, timeout_seconds: float | None = None) -> Taken[T] | None:
+        """The next item, waiting for one; None once closed and empty, or when time is up."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._waiting(), timeout_seconds)
+            cameras = self._waiting()
+            if not cameras:
+                return None
+            camera = min(cameras, key=lambda name: self._slots[name].due)
+            slot = self._slots[camera]
+            # Stride scheduling: a camera's next due time moves on by 1 / weight.
+            self._now = slot.due
+            slot.due += slot.stride
+            slot.turns += 1
+            self._changed.notify_all()
+            return Taken(camera, slot.turns - 1, slot.waiting.popleft())
+
+    @property
+    def exhausted(self) -> bool:
+        """Closed, and everything taken: nothing will ever come."""
+        with self._changed:
+            return self._closed and not self._waiting()
+
+    def close(self) -> None:
+        """No more work comes; what is there is still handed out."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def abandon(self) -> tuple[tuple[str, T], ...]:
+        """Closes and returns what nobody has taken."""
+        with self._changed:
+            self._closed = True
+            left = [(camera, item) for camera, slot in self._slots.items() for item in slot.waiting]
+            for slot in self._slots.values():
+                slot.waiting.clear()
+            self._changed.notify_all()
+            return tuple(left)
+
+    def _leave(self, slot: _Slot[T], item: T) -> None:
+        if not slot.waiting:
+            # A camera that was idle must not catch up on the turns it had no use for.
+            slot.due = max(slot.due, self._now)
+        slot.waiting.append(item)
+        self._changed.notify_all()
+
+    def _waiting(self) -> list[str]:
+        return [camera for camera, slot in self._slots.items() if slot.waiting]

@@ -1,0 +1,224 @@
+"""What a worker does with a frame: make its image ready for the lane, ask, and answer for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Final
+
+from rekadapter.errors import (
+    AccessDeniedError,
+    BackendClosedError,
+    BackendError,
+    CredentialsError,
+    ImageError,
+    QuotaExceededError,
+    StoppedError,
+)
+from rekadapter.feeds.frames import Frame
+from rekadapter.gate import Probe
+from rekadapter.imaging import Image, crop, encode_jpeg, encode_within, scaled_down
+from rekadapter.recognizer import FaceSelection, Recognizer
+from rekadapter.types import (
+    BoundingBox,
+    CameraId,
+    ComparisonScore,
+    FaceIdentification,
+    FailureToAcquire,
+    GalleryId,
+    Identification,
+    Landmarks,
+    Point,
+    VendorAnswer,
+)
+
+STOPPED: Final = "stopped"
+REQUEST_FAILED: Final = "request_failed"
+
+_SENDABLE: Final = frozenset({"JPEG", "PNG"})
+"""What Rekognition takes."""
+
+_EVERY_FRAME_FAILS: Final = (
+    CredentialsError,
+    AccessDeniedError,
+    QuotaExceededError,
+    BackendClosedError,
+)
+"""Answers of a backend that the next frame would get as well."""
+
+_THUMBNAIL_MARGIN: Final = 1.6
+_THUMBNAIL_SIDE_PX: Final = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One backend on all feeds.
+
+    ``name`` is what its answers are filed under; ``threshold`` is on the backend's own scale.
+    ``workers`` frames are asked about at a time. ``upload_bytes`` is the largest image sent; None
+    for a lane that sends nothing, whose images are then never encoded.
+    """
+
+    name: str
+    recognizer: Recognizer
+    gallery: GalleryId
+    threshold: ComparisonScore
+    workers: int = 1
+    upload_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A frame and what of it is to be asked about."""
+
+    frame: Frame
+    probes: tuple[Probe, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one frame in one lane.
+
+    ``faces`` are in coordinates of the frame, ``thumbnails`` beside them where they are kept;
+    without faces ``failure`` says why. ``latency_seconds`` runs from the moment a worker took the
+    frame: preparing the image, waiting for the uplink, and the recognizer. ``dropped`` is the cause
+    that a frame without an answer is counted under, ``error`` what was raised; ``fatal`` if asking
+    on would be in vain.
+    """
+
+    backend: str
+    camera: CameraId
+    turn: int
+    frame: int
+    seconds: float
+    latency_seconds: float
+    faces: tuple[FaceIdentification, ...] = ()
+    failure: FailureToAcquire | None = None
+    original: tuple[VendorAnswer, ...] = ()
+    thumbnails: tuple[bytes, ...] = ()
+    dropped: str | None = None
+    error: Exception | None = None
+    fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AskOptions:
+    """How a lane's recognizer is asked: candidates a face, which faces, thumbnails or not."""
+
+    limit: int
+    faces: FaceSelection
+    keep_faces: bool
+
+
+class Uploader:
+    """Asks one lane's recognizer about frames. Safe to use from several threads.
+
+    It asks for every candidate (``match_all``), so that a report knows the runners-up; the lane's
+    threshold decides later.
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        options: AskOptions,
+        *,
+        attributed_to: Callable[[CameraId, int], AbstractContextManager[None]],
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._lane = lane
+        self._options = options
+        self._attributed_to = attributed_to
+        self._clock = clock
+        self._match_all = lane.recognizer.capabilities.match_all
+        self._limit = min(options.limit, lane.recognizer.capabilities.max_candidates)
+
+    def ask(self, job: Job, turn: int) -> Answer:
+        """The answer about one frame; whatever is raised inside is part of it."""
+        frame, started = job.frame, self._clock()
+        answer = Answer(self._lane.name, frame.camera, turn, frame.index, frame.seconds, 0.0)
+        try:
+            with self._attributed_to(frame.camera, frame.index):
+                answer = self._answered(answer, job)
+        except StoppedError:
+            answer = replace(answer, dropped=STOPPED)
+        except Exception as error:  # noqa: BLE001 - it travels to the thread that owns the run
+            answer = replace(answer, dropped=REQUEST_FAILED, error=error, fatal=_is_fatal(error))
+        return replace(answer, latency_seconds=self._clock() - started)
+
+    def _answered(self, answer: Answer, job: Job) -> Answer:
+        found = [(probe, self._identified(probe)) for probe in job.probes]
+        faces = tuple(
+            _placed(face, probe.region)
+            for probe, identification in found
+            for face in identification.faces
+        )
+        failures = [identification.failure for _, identification in found]
+        image = job.frame.image
+        return replace(
+            answer,
+            faces=faces,
+            failure=None if faces else next((one for one in failures if one), None),
+            original=tuple(one for _, identification in found for one in identification.original),
+            thumbnails=tuple(_thumbnail(image, face.face.box) for face in faces)
+            if self._options.keep_faces
+            else (),
+        )
+
+    def _identified(self, probe: Probe) -> Identification:
+        return self._lane.recognizer.identify(
+            self._lane.gallery,
+            prepared(probe.image, self._lane.upload_bytes),
+            threshold=self._match_all,
+            limit=self._limit,
+            faces=self._options.faces,
+        )
+
+
+def prepared(image: Image, upload_bytes: int | None) -> Image:
+    """``image`` with at most ``upload_bytes`` to send for it; None sends nothing, so nothing is
+    encoded.
+
+    A file that fits goes exactly as it came. The pixels stay the native ones: crops are cut from
+    them, not from what was squeezed to fit.
+
+    Raises:
+        ImageTooLargeError: it cannot be made that small.
+    """
+    if upload_bytes is None:
+        return image
+    fits = image.encoded is not None and len(image.encoded) <= upload_bytes
+    if fits and image.format in _SENDABLE:
+        return image
+    return Image.from_pixels(image.pixels, jpeg=encode_within(image, upload_bytes))
+
+
+def _is_fatal(error: Exception) -> bool:
+    if isinstance(error, _EVERY_FRAME_FAILS):
+        return True
+    return not isinstance(error, BackendError | ImageError)
+
+
+def _placed(face: FaceIdentification, region: BoundingBox) -> FaceIdentification:
+    """A face of a crop, put back into the frame."""
+    marks = face.face.landmarks
+    placed = replace(
+        face.face,
+        box=face.face.box.within(region),
+        landmarks=None
+        if marks is None
+        else Landmarks(*(_point_within(point, region) for point in marks.points())),
+    )
+    return replace(face, face=placed)
+
+
+def _point_within(point: Point, region: BoundingBox) -> Point:
+    return Point(region.left + point.x * region.width, region.top + point.y * region.height)
+
+
+def _thumbnail(image: Image, box: BoundingBox) -> bytes:
+    """The face with some margin as a small JPEG, never enlarged."""
+    cut = crop(image, box.scaled(_THUMBNAIL_MARGIN)).image
+    side = max(cut.size.width, cut.size.height)
+    return encode_jpeg(scaled_down(cut, min(1.0, _THUMBNAIL_SIDE_PX / side)), 90)
