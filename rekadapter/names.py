@@ -43,7 +43,7 @@ def to_external_image_id(subject: SubjectId) -> str:
     Raises:
         SubjectIdError: empty, not encodable as UTF-8, or over 255 characters once encoded.
     """
-    if _EXTERNAL.fullmatch(subject) and not subject.startswith(_MARK):
+    if _EXTERNAL.fullmatch(subject) and from_external_image_id(subject) == subject:
         return subject
     try:
         data = subject.encode()

@@ -33,6 +33,11 @@ def test_ids_that_fit_are_sent_as_they_are(text: str) -> None:
     assert to_external_image_id(SubjectId(text)) == text
 
 
+@given(st.from_regex(r"(rk:){0,3}[a-zA-Z0-9_.\-:]{1,40}", fullmatch=True))
+def test_ids_already_in_rekognition_come_back_as_they_stand_there(text: str) -> None:
+    assert to_external_image_id(from_external_image_id(text)) == text
+
+
 @pytest.mark.parametrize("text", ["rk:zz:", "rk:", "rk:FF", "rk:%41", "emp:41"])
 def test_ids_of_other_tools_are_taken_as_they_are(text: str) -> None:
     assert from_external_image_id(text) == text
