@@ -269,11 +269,21 @@ class ServiceServer:
 
     def __init__(self, app: ASGIApp) -> None:
         self._server = _SignalingServer(_config(_LoopbackNames(app)))
-        self._thread = threading.Thread(target=self._run, name="rekognition-api", daemon=True)
-        self._listener = _listening("127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._listener: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        """Where clients reach it, once the block is entered."""
+        return f"http://127.0.0.1:{self._port}"
 
     def __enter__(self) -> Self:
+        self._listener = _listening("127.0.0.1", 0)
+        self._port = self._listener.getsockname()[1]
+        self._thread = threading.Thread(
+            target=self._run, args=(self._listener,), name="rekognition-api", daemon=True
+        )
         self._thread.start()
         if not self._server.settled.wait(_START_SECONDS) or not self._server.started:
             self.stop()
@@ -291,13 +301,14 @@ class ServiceServer:
     def stop(self) -> None:
         """Lets requests under way finish, then ends the thread. May be called twice."""
         self._server.should_exit = True
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join()
-        self._listener.close()
+        if self._listener is not None:
+            self._listener.close()
 
-    def _run(self) -> None:
+    def _run(self, listener: socket.socket) -> None:
         try:
-            self._server.run(sockets=[self._listener])
+            self._server.run(sockets=[listener])
         finally:
             self._server.settled.set()
 
