@@ -1,0 +1,283 @@
+"""One call to AWS: limited, paced, retried, counted, and logged exactly once."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from rekadapter.backends.rekognition.errors import (
+    outcome_of,
+    request_id_of,
+    retry_hint_seconds,
+    says_no_face,
+    translate,
+)
+from rekadapter.backends.rekognition.limits import RequestLimiter
+from rekadapter.backends.rekognition.prices import PriceList
+from rekadapter.backends.rekognition.retry import Effort, RetryPolicy
+from rekadapter.backends.rekognition.wire import Exchange, SignatureTooOld, Wire
+from rekadapter.errors import (
+    ConnectionFailedError,
+    RekadapterError,
+    ThrottledError,
+    UnexpectedAnswerError,
+)
+from rekadapter.recognizer import RequestLog, RequestRecord
+from rekadapter.types import VendorAnswer
+
+_ATTEMPTS_TO_FIND_THE_ENDPOINT: Final = 3
+"""An endpoint that has never answered is more likely a wrong setting than a short outage."""
+
+_ONCE: Final = frozenset({"CreateCollection", "DeleteCollection"})
+"""Repeated only when AWS says it did nothing: a repetition would report a gallery it made or
+deleted itself as somebody else's doing."""
+
+_UNREADABLE: Final = (
+    ResponseParserError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+)
+"""What botocore's parser raises for an answer that is not Rekognition's."""
+
+_MEASURES: Final = ("tcp_info", "socket", "computed")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """AWS's answer, parsed, and its own text."""
+
+    data: Mapping[str, Any]
+    original: VendorAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class NoFace:
+    """AWS found no face in the image: a value, not an error."""
+
+    original: VendorAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An operation with its parameters, and what it is about, for messages."""
+
+    operation: str
+    parameters: Mapping[str, Any]
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who is asked and who keeps the books."""
+
+    backend: str
+    region: str
+    prices: PriceList
+    request_log: RequestLog
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What all attempts of one call have used."""
+
+    effort: Effort = field(default_factory=Effort)
+    latency_seconds: float = 0.0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    measure: str = _MEASURES[0]
+    billed: int = 0
+    request_id: str | None = None
+
+    def add(self, exchange: Exchange, seconds: float) -> None:
+        wire = exchange.measured()
+        self.bytes_sent += wire.sent
+        self.bytes_received += wire.received
+        self.measure = max(self.measure, wire.measure, key=_MEASURES.index)
+        self.effort.exempt_seconds += exchange.pacer_wait
+        self.latency_seconds += max(0.0, seconds - exchange.pacer_wait)
+
+
+class Caller:
+    """Makes calls with one client; safe to use from several threads."""
+
+    def __init__(
+        self,
+        client: Any,  # noqa: ANN401 - boto3 makes client classes at run time
+        account: Account,
+        *,
+        wire: Wire,
+        limiter: RequestLimiter,
+        retry: RetryPolicy,
+    ) -> None:
+        self._client = client
+        self._account = account
+        self._wire = wire
+        self._limiter = limiter
+        self._retry = retry
+        self._reached = False
+        self._methods: dict[str, Callable[..., dict[str, Any]]] = {
+            operation: getattr(client, method)
+            for method, operation in client.meta.method_to_api_mapping.items()
+        }
+
+    def close(self) -> None:
+        self._client.close()
+
+    def call(self, request: Request) -> Answer:
+        """The answer to a request that has no image, or where no face is an answer like others.
+
+        Raises:
+            BackendError: and the other errors of ``ERROR_TABLE``.
+        """
+        answer = self.ask(request)
+        if isinstance(answer, NoFace):
+            raise UnexpectedAnswerError(
+                f"{request.about}: {request.operation} answered that an image has no face, "
+                "which it should not: is endpoint_url Rekognition's?"
+            )
+        return answer
+
+    def ask(self, request: Request) -> Answer | NoFace:
+        """The answer, or that the image has no face.
+
+        Raises:
+            BackendError: and the other errors of ``ERROR_TABLE``.
+        """
+        started_at = datetime.now(UTC)
+        tally = _Tally()
+        outcome = "interrupted"
+        try:
+            answer = self._retry.run(
+                lambda: self._attempt(request, tally),
+                tally.effort,
+                may_retry=lambda error: self._may_retry(request, error, tally.effort),
+                hint_seconds=retry_hint_seconds,
+            )
+            outcome = "no_face" if isinstance(answer, NoFace) else "ok"
+        except RekadapterError as error:
+            outcome = outcome_of(error)
+            raise
+        finally:
+            self._account.request_log.record(self._record(request, started_at, tally, outcome))
+        return answer
+
+    def _attempt(self, request: Request, tally: _Tally) -> Answer | NoFace:
+        tally.effort.attempts += 1
+        tally.effort.exempt_seconds += self._limiter.wait(request.operation)
+        with self._wire.exchange() as exchange:
+            started = time.perf_counter()
+            try:
+                return self._sent(request, exchange, tally)
+            finally:
+                tally.add(exchange, time.perf_counter() - started)
+
+    def _sent(self, request: Request, exchange: Exchange, tally: _Tally) -> Answer | NoFace:
+        try:
+            data = self._invoke(request)
+        except ClientError as error:
+            self._reached = True
+            tally.request_id = request_id_of(error)
+            if says_no_face(error):
+                tally.billed += 1
+                return NoFace(_vendor_answer(request, tally.request_id, exchange, error.response))
+            raise translate(error, request.operation, request.about) from error
+        except _UNREADABLE as error:
+            if not exchange.computed_received:
+                raise  # no answer came: the fault is ours, and shall be seen
+            tally.billed += 1
+            raise UnexpectedAnswerError(
+                f"{request.about}: the answer to {request.operation} cannot be read: {error}. "
+                "Is endpoint_url Rekognition's?"
+            ) from error
+        except BotoCoreError as error:
+            # the service may have done its work although the answer got lost
+            tally.billed += 1 if exchange.sent else 0
+            raise translate(error, request.operation, request.about) from error
+        except ConnectionFailedError:
+            tally.billed += 1
+            raise
+        self._reached = True
+        tally.billed += 1
+        tally.request_id = data.get("ResponseMetadata", {}).get("RequestId")
+        return Answer(data, _vendor_answer(request, tally.request_id, exchange, data))
+
+    def _invoke(self, request: Request) -> dict[str, Any]:
+        method = self._methods[request.operation]
+        try:
+            return method(**request.parameters)
+        except SignatureTooOld:
+            return method(**request.parameters)
+
+    def _may_retry(self, request: Request, error: RekadapterError, effort: Effort) -> bool:
+        if request.operation in _ONCE and not isinstance(error, ThrottledError):
+            return False
+        if isinstance(error, ConnectionFailedError) and not self._reached:
+            return effort.attempts < _ATTEMPTS_TO_FIND_THE_ENDPOINT
+        return error.retryable
+
+    def _record(
+        self, request: Request, started_at: datetime, tally: _Tally, outcome: str
+    ) -> RequestRecord:
+        price = self._account.prices.price_of(request.operation, self._account.region)
+        return RequestRecord(
+            backend=self._account.backend,
+            operation=request.operation,
+            started_at=started_at,
+            bytes_sent=tally.bytes_sent,
+            bytes_received=tally.bytes_received,
+            wire_measure=tally.measure,
+            wait_seconds=tally.effort.exempt_seconds + tally.effort.backoff_seconds,
+            latency_seconds=tally.latency_seconds,
+            attempts=tally.effort.attempts,
+            outcome=outcome,
+            request_id=tally.request_id,
+            price_usd=None if price is None else price.first_usd * tally.billed,
+        )
+
+
+@contextmanager
+def understanding(answer: Answer) -> Iterator[Mapping[str, Any]]:
+    """The answer's members; one that is missing or of another form is an error, not a default.
+
+    Raises:
+        UnexpectedAnswerError: the block could not make sense of the answer.
+    """
+    try:
+        yield answer.data
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        original = answer.original
+        raise UnexpectedAnswerError(
+            f"the answer to {original.operation} (request {original.request_id}) lacks something "
+            f"or has another form: {error!r}. Is endpoint_url Rekognition's?"
+        ) from error
+
+
+def _vendor_answer(
+    request: Request, request_id: str | None, exchange: Exchange, data: Mapping[str, Any]
+) -> VendorAnswer:
+    text = _text_of(exchange.body)
+    if text is None:
+        kept = {key: value for key, value in data.items() if key != "ResponseMetadata"}
+        text = json.dumps(kept, default=str)
+    return VendorAnswer(request.operation, request_id, text)
+
+
+def _text_of(body: bytes | None) -> str | None:
+    """AWS's own text where it is JSON by its first letter; the parser has judged the rest."""
+    if body is None or not body.startswith(b"{"):
+        return None
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return None

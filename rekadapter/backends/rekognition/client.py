@@ -1,0 +1,122 @@
+"""Opens the backend: AWS's own settings and credential chain, with botocore's retries off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import botocore
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+from rekadapter.backends.rekognition.calls import Account, Caller
+from rekadapter.backends.rekognition.errors import translate
+from rekadapter.backends.rekognition.limits import (
+    OPERATIONS,
+    RequestLimiter,
+    default_requests_per_second,
+)
+from rekadapter.backends.rekognition.options import RekognitionOptions
+from rekadapter.backends.rekognition.prices import PriceList
+from rekadapter.backends.rekognition.recognizer import RekognitionRecognizer, Setup
+from rekadapter.backends.rekognition.retry import RetryPolicy
+from rekadapter.backends.rekognition.wire import Wire
+from rekadapter.errors import ConfigError, CredentialsError
+from rekadapter.recognizer import BackendContext
+
+
+def open_recognizer(
+    name: str, options: Mapping[str, object], context: BackendContext
+) -> RekognitionRecognizer:
+    """See ``open_rekognition``."""
+    chosen = RekognitionOptions.read(name, options)
+    client = open_client(name, chosen)
+    region = str(client.meta.region_name)
+    wire = Wire(context.pacer)
+    wire.attach(client)
+    rates = {
+        operation: chosen.requests_per_second.get(
+            operation, default_requests_per_second(operation, region)
+        )
+        for operation in OPERATIONS
+    }
+    caller = Caller(
+        client,
+        Account(name, region, PriceList.load(chosen.prices), context.request_log),
+        wire=wire,
+        limiter=RequestLimiter(rates),
+        retry=RetryPolicy(chosen.deadline_seconds),
+    )
+    setup = Setup(
+        backend=name,
+        region=region,
+        endpoint=str(client.meta.endpoint_url),
+        botocore_version=botocore.__version__,
+        max_image_bytes=chosen.max_image_bytes,
+        jpeg_quality=chosen.jpeg_quality,
+        min_face_px=chosen.min_face_px,
+    )
+    return RekognitionRecognizer(caller, setup)
+
+
+def open_client(name: str, options: RekognitionOptions) -> Any:  # noqa: ANN401 - made at run time
+    """A boto3 client that tries once; nothing is sent yet.
+
+    Raises:
+        ConfigError: no region, a region without Rekognition, no such profile, a bad endpoint.
+        CredentialsError: the credential chain found none.
+    """
+    about = f"backend '{name}'"
+    with _settings_errors(about):
+        session = boto3.Session(profile_name=options.profile, region_name=options.region)
+        client = session.client(
+            "rekognition",
+            endpoint_url=options.endpoint_url,
+            config=Config(
+                retries={"total_max_attempts": 1},
+                connect_timeout=options.connect_timeout,
+                read_timeout=options.read_timeout,
+                max_pool_connections=options.max_connections,
+                user_agent_extra="rekadapter",
+            ),
+        )
+        # the client has asked the chain already; this reads what it found
+        credentials = session.get_credentials()
+        _refuse_unknown_region(about, session, client)
+    if credentials is None:
+        raise CredentialsError(
+            f"{about}: AWS's credential chain found no credentials: run `aws configure` or "
+            "`aws sso login`, or set AWS_PROFILE"
+        )
+    return client
+
+
+@contextmanager
+def _settings_errors(about: str) -> Iterator[None]:
+    try:
+        yield
+    except BotoCoreError as error:
+        raise translate(error, "opening the client", about) from error
+    except ValueError as error:
+        raise ConfigError(f"{about}: AWS's settings or endpoint_url: {error}") from error
+
+
+def _refuse_unknown_region(about: str, session: boto3.Session, client: Any) -> None:  # noqa: ANN401
+    host = urlsplit(client.meta.endpoint_url).hostname or ""
+    if not host.startswith("rekognition."):
+        return  # an endpoint of the user's own: its region is only a name
+    region = client.meta.region_name
+    known = {
+        place
+        for partition in session.get_available_partitions()
+        for place in session.get_available_regions("rekognition", partition_name=partition)
+    }
+    if region not in known:
+        raise ConfigError(
+            f"{about}: this version of botocore ({botocore.__version__}) knows no Rekognition in "
+            f"region '{region}': use one of {', '.join(sorted(known))}; for a newer region update "
+            "botocore or give endpoint_url"
+        )

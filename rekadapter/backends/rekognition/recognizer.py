@@ -1,0 +1,554 @@
+"""AWS Rekognition behind the ``Recognizer`` interface.
+
+Rekognition searches the largest face of an image and no other. Identifying every face is therefore
+one DetectFaces on the whole image and one SearchFacesByImage on a crop of each face; the box that
+AWS says it searched has to be the face that was meant. Threshold, number of faces and quality
+filter go with every request: AWS's own defaults never decide.
+
+Collections become consistent a moment after IndexFaces answers (up to about two seconds have been
+reported): a face just enrolled may be missing from a list or a search made at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
+
+from rekadapter.backends.rekognition import answers
+from rekadapter.backends.rekognition.answers import SIMILARITY
+from rekadapter.backends.rekognition.calls import Answer, Caller, NoFace, Request, understanding
+from rekadapter.backends.rekognition.errors import says_unknown_face
+from rekadapter.backends.rekognition.images import (
+    CROP_FACTORS,
+    ImageLimits,
+    crop_around,
+    is_the_face_meant,
+    sendable,
+    shorter_side_px,
+)
+from rekadapter.backends.rekognition.options import ADVISED_FACE_PX, MIN_IMAGE_SIDE_PX
+from rekadapter.errors import (
+    BackendClosedError,
+    ConfigError,
+    FaceNotFoundError,
+    GalleryError,
+    InvalidRequestError,
+    UnexpectedAnswerError,
+)
+from rekadapter.imaging import Crop, Image
+from rekadapter.names import gallery_id, to_external_image_id
+from rekadapter.recognizer import Capabilities, FaceSelection, QualityFilter
+from rekadapter.types import (
+    ComparisonScore,
+    DetectedFace,
+    Detection,
+    EnrolledFace,
+    Enrollment,
+    FaceId,
+    FaceIdentification,
+    FailureToAcquire,
+    FailureToEnroll,
+    GalleryDescription,
+    GalleryId,
+    Identification,
+    Reason,
+    Removal,
+    SubjectId,
+    VendorAnswer,
+    Verification,
+)
+
+DEFAULT_THRESHOLD: Final = ComparisonScore(80.0, SIMILARITY)
+"""AWS's own default for FaceMatchThreshold and SimilarityThreshold (service model)."""
+
+MATCH_ALL: Final = ComparisonScore(0.0, SIMILARITY)
+MAX_FACES_PER_IMAGE: Final = 100
+MAX_CANDIDATES: Final = 4096
+MAX_FACES_PER_REQUEST: Final = 4096
+"""FaceIds of one DeleteFaces, faces of one page of ListFaces (service model)."""
+
+_FACE_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What the recognizer was opened with."""
+
+    backend: str
+    region: str
+    endpoint: str
+    botocore_version: str
+    max_image_bytes: int
+    jpeg_quality: int
+    min_face_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """What is asked of each searched face."""
+
+    gallery: GalleryId
+    threshold: ComparisonScore
+    limit: int
+    quality: QualityFilter
+
+
+class RekognitionRecognizer:
+    """AWS Rekognition as a ``Recognizer``; safe to call from several threads.
+
+    Every error of AWS arrives as one of ``rekadapter.errors`` with AWS's as its cause. "No face" is
+    a value. An image of over ``max_image_bytes`` is encoded again to fit; one of another format
+    than JPEG or PNG is sent as a JPEG of ``jpeg_quality``.
+    """
+
+    def __init__(self, caller: Caller, setup: Setup) -> None:
+        self._caller = caller
+        self._setup = setup
+        self._limits = ImageLimits(setup.max_image_bytes, setup.jpeg_quality)
+        self._closed = False
+        self._capabilities = _capabilities(setup)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._caller.close()
+
+    # -- detecting and verifying
+
+    def detect(self, image: Image) -> Detection:
+        """DetectFaces: at most the 100 largest faces."""
+        answer = self._call(
+            "DetectFaces",
+            {"Image": self._sendable(image), "Attributes": ["DEFAULT"]},
+            f"an image of {image.size}",
+        )
+        with understanding(answer) as data:
+            faces = answers.detected_faces(data["FaceDetails"], image.size)
+        return Detection(faces, (answer.original,))
+
+    def verify(self, source: Image, target: Image, *, threshold: ComparisonScore) -> Verification:
+        """CompareFaces, asked for every similarity; ``threshold`` is applied here.
+
+        Where AWS refuses the pair, DetectFaces on each image tells which one has no face.
+        """
+        _check_threshold(threshold)
+        request = self._request(
+            "CompareFaces",
+            {
+                "SourceImage": self._sendable(source),
+                "TargetImage": self._sendable(target),
+                "SimilarityThreshold": MATCH_ALL.value,
+                "QualityFilter": QualityFilter.NONE.value,
+            },
+            f"a pair of images of {source.size} and {target.size}",
+        )
+        try:
+            answer = self._caller.ask(request)
+        except InvalidRequestError:
+            failure = self._image_without_face(source, target)
+            if failure is None:
+                raise
+            return failure
+        if isinstance(answer, NoFace):
+            return self._image_without_face(source, target) or Verification(
+                source=None,
+                failure=FailureToAcquire(Reason.NO_FACE, "AWS found none in one of the images"),
+                original=(answer.original,),
+            )
+        with understanding(answer) as data:
+            return Verification(
+                source=answers.detected_face(data["SourceImageFace"], source.size),
+                comparisons=answers.comparisons(data, threshold, target.size),
+                original=(answer.original,),
+            )
+
+    def _image_without_face(self, source: Image, target: Image) -> Verification | None:
+        for name, image in (("source", source), ("target", target)):
+            detection = self.detect(image)
+            if not detection.faces:
+                return Verification(
+                    source=None,
+                    failure=FailureToAcquire(Reason.NO_FACE, f"no face in the {name} image"),
+                    original=detection.original,
+                )
+        return None
+
+    # -- galleries
+
+    def create_gallery(self, gallery: GalleryId) -> GalleryDescription:
+        """CreateCollection, pinned by AWS to its newest face model for good."""
+        answer = self._on_gallery("CreateCollection", gallery, {})
+        with understanding(answer) as data:
+            return GalleryDescription(gallery, 0, str(data["FaceModelVersion"]))
+
+    def delete_gallery(self, gallery: GalleryId) -> None:
+        answer = self._on_gallery("DeleteCollection", gallery, {})
+        with understanding(answer) as data:
+            if int(data["StatusCode"]) != 200:
+                raise ValueError(f"StatusCode {data['StatusCode']}")
+
+    def describe_gallery(self, gallery: GalleryId) -> GalleryDescription:
+        answer = self._on_gallery("DescribeCollection", gallery, {})
+        with understanding(answer) as data:
+            return GalleryDescription(
+                gallery=gallery,
+                face_count=int(data["FaceCount"]),
+                model=str(data["FaceModelVersion"]),
+                created_at=data.get("CreationTimestamp"),
+            )
+
+    def galleries(self) -> Iterator[GalleryId]:
+        found: list[GalleryId] = []
+        for answer in self._pages("ListCollections", {}, "the galleries"):
+            with understanding(answer) as data:
+                found.extend(GalleryId(str(name)) for name in data["CollectionIds"])
+        return iter(sorted(found))
+
+    # -- enrolling
+
+    def enroll(
+        self,
+        gallery: GalleryId,
+        image: Image,
+        *,
+        subject: SubjectId | None,
+        max_faces: int | None = None,
+        quality: QualityFilter = QualityFilter.AUTO,
+    ) -> Enrollment:
+        """IndexFaces. Without ``max_faces`` the 100 largest faces are enrolled, AWS's own bound."""
+        wanted = MAX_FACES_PER_IMAGE if max_faces is None else max_faces
+        _check_count("max_faces", wanted)
+        parameters: dict[str, Any] = {
+            "Image": self._sendable(image),
+            "MaxFaces": wanted,
+            "QualityFilter": quality.value,
+            "DetectionAttributes": ["DEFAULT"],
+        }
+        if subject is not None:
+            parameters["ExternalImageId"] = to_external_image_id(subject)
+        answer = self._on_gallery("IndexFaces", gallery, parameters)
+        with understanding(answer) as data:
+            records = answers.face_records(data["FaceRecords"], image.size)
+            failures = tuple(
+                answers.failure_to_enroll(face, image.size)
+                for face in data.get("UnindexedFaces") or ()
+            )
+        if not records and not failures:
+            failures = (FailureToEnroll((Reason.NO_FACE,)),)
+        return Enrollment(records, failures, (answer.original,))
+
+    def faces(self, gallery: GalleryId) -> Iterator[EnrolledFace]:
+        """ListFaces, page by page, in AWS's order; the first page is read at once."""
+        pages = self._pages("ListFaces", _in_collection(gallery), f"gallery '{gallery}'")
+        first = next(pages)
+        return self._enrolled(first, pages)
+
+    def _enrolled(self, first: Answer, pages: Iterator[Answer]) -> Iterator[EnrolledFace]:
+        yield from _faces_of(first)
+        for page in pages:
+            yield from _faces_of(page)
+
+    def remove(self, gallery: GalleryId, face_ids: Iterable[FaceId]) -> Removal:
+        """DeleteFaces, at most 4096 at a time; without an id, nothing but a look at the gallery.
+
+        Raises:
+            GalleryError: a face belongs to a user of the collection and AWS keeps it; the others
+                are gone.
+        """
+        wanted = list(dict.fromkeys(face_ids))
+        possible = [face_id for face_id in wanted if _FACE_ID.fullmatch(face_id)]
+        if not possible:
+            self.describe_gallery(gallery)
+        removed: list[FaceId] = []
+        kept: list[FaceId] = []
+        for start in range(0, len(possible), MAX_FACES_PER_REQUEST):
+            chunk = possible[start : start + MAX_FACES_PER_REQUEST]
+            answer = self._on_gallery("DeleteFaces", gallery, {"FaceIds": chunk})
+            with understanding(answer) as data:
+                removed.extend(FaceId(str(face_id)) for face_id in data["DeletedFaces"])
+                kept.extend(_faces_of_users(data.get("UnsuccessfulFaceDeletions") or ()))
+        if kept:
+            raise GalleryError(
+                f"gallery '{gallery}': {len(kept)} of {len(wanted)} faces belong to a user of the "
+                f"collection and stay ({', '.join(kept[:5])}); disassociate them first. "
+                f"{len(removed)} were removed"
+            )
+        gone = set(removed)
+        return Removal(tuple(removed), tuple(face for face in wanted if face not in gone))
+
+    # -- identifying
+
+    def identify(
+        self,
+        gallery: GalleryId,
+        image: Image,
+        *,
+        threshold: ComparisonScore,
+        limit: int = 5,
+        faces: FaceSelection = FaceSelection.ALL,
+        quality: QualityFilter = QualityFilter.NONE,
+    ) -> Identification:
+        """SearchFacesByImage, for the largest face or for a crop of every face.
+
+        At most 4096 candidates come back, whatever ``limit`` says. With ``FaceSelection.LARGEST``
+        AWS gives the face's box without landmarks.
+        """
+        _check_threshold(threshold)
+        _check_count("limit", limit)
+        query = _Query(gallery_id(gallery), threshold, min(limit, MAX_CANDIDATES), quality)
+        if faces is FaceSelection.LARGEST:
+            return self._identify_largest(image, query)
+        return self._identify_all(image, query)
+
+    def _identify_largest(self, image: Image, query: _Query) -> Identification:
+        answer = self._search_image(image, query)
+        if isinstance(answer, NoFace):
+            failure = FailureToAcquire(Reason.NO_FACE)
+            return Identification((), failure, (answer.original,))
+        with understanding(answer) as data:
+            if _was_filtered(data, query):
+                failure = FailureToAcquire(Reason.LOW_FACE_QUALITY, f"filter {query.quality}")
+                return Identification((), failure, (answer.original,))
+            face = DetectedFace(
+                box=answers.box_of(data["SearchedFaceBoundingBox"]),
+                confidence=float(data["SearchedFaceConfidence"]),
+            )
+            found = answers.candidates(data["FaceMatches"], query.threshold, query.limit)
+        return Identification((FaceIdentification(face, found),), None, (answer.original,))
+
+    def _identify_all(self, image: Image, query: _Query) -> Identification:
+        detection = self.detect(image)
+        if not detection.faces:
+            return Identification((), FailureToAcquire(Reason.NO_FACE), detection.original)
+        results: list[FaceIdentification] = []
+        original = list(detection.original)
+        for face in detection.faces:
+            result, vendor_answers = self._identify_one(image, face, detection.faces, query)
+            results.append(result)
+            original.extend(vendor_answers)
+        return Identification(tuple(results), None, tuple(original))
+
+    def _identify_one(
+        self, image: Image, face: DetectedFace, everyone: Sequence[DetectedFace], query: _Query
+    ) -> tuple[FaceIdentification, tuple[VendorAnswer, ...]]:
+        side = shorter_side_px(face, image)
+        if side < self._setup.min_face_px:
+            detail = f"{side:.0f} px on the shorter side, {self._setup.min_face_px} are needed"
+            return _not_searched(face, Reason.FACE_TOO_SMALL, detail), ()
+        cut = crop_around(image, face, everyone)
+        answer = self._search_image(cut.image, query)
+        if isinstance(answer, NoFace):
+            return _not_searched(face, Reason.NO_FACE, "none in the crop of this face"), (
+                answer.original,
+            )
+        with understanding(answer) as data:
+            result = _judged(data, query, cut, face, everyone)
+        return result, (answer.original,)
+
+    def _search_image(self, image: Image, query: _Query) -> Answer | NoFace:
+        return self._caller.ask(
+            self._request(
+                "SearchFacesByImage",
+                {
+                    **_in_collection(query.gallery),
+                    "Image": self._sendable(image),
+                    "FaceMatchThreshold": query.threshold.value,
+                    "MaxFaces": query.limit,
+                    "QualityFilter": query.quality.value,
+                },
+                f"gallery '{query.gallery}'",
+            )
+        )
+
+    def search(
+        self, gallery: GalleryId, face_id: FaceId, *, threshold: ComparisonScore, limit: int = 5
+    ) -> Identification:
+        """SearchFaces. The probe's box comes from ListFaces, as AWS does not repeat it.
+
+        A face enrolled less than about two seconds ago may not be found yet.
+        """
+        _check_threshold(threshold)
+        _check_count("limit", limit)
+        probe, listed = self._enrolled_face(gallery, face_id)
+        request = {
+            "FaceId": face_id,
+            "FaceMatchThreshold": threshold.value,
+            "MaxFaces": min(limit, MAX_CANDIDATES),
+        }
+        try:
+            answer = self._on_gallery("SearchFaces", gallery, request)
+        except InvalidRequestError as error:
+            cause = error.__cause__
+            if isinstance(cause, ClientError) and says_unknown_face(cause):
+                raise _face_not_found(gallery, face_id) from cause
+            raise
+        with understanding(answer) as data:
+            matches = [match for match in data["FaceMatches"] if match["Face"]["FaceId"] != face_id]
+            found = answers.candidates(matches, threshold, limit)
+        face = DetectedFace(box=probe.box, confidence=probe.confidence)
+        return Identification((FaceIdentification(face, found),), None, (*listed, answer.original))
+
+    def _enrolled_face(
+        self, gallery: GalleryId, face_id: FaceId
+    ) -> tuple[EnrolledFace, tuple[VendorAnswer, ...]]:
+        if not _FACE_ID.fullmatch(face_id):
+            self.describe_gallery(gallery)
+            raise _face_not_found(gallery, face_id)
+        parameters = {**_in_collection(gallery), "FaceIds": [face_id]}
+        for page in self._pages("ListFaces", parameters, f"gallery '{gallery}'"):
+            for face in _faces_of(page):
+                if face.face_id == face_id:
+                    return face, (page.original,)
+        raise _face_not_found(gallery, face_id)
+
+    # -- calls
+
+    def _sendable(self, image: Image) -> dict[str, bytes]:
+        self._refuse_if_closed()
+        return {"Bytes": sendable(image, self._limits)}
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise BackendClosedError(
+                f"backend '{self._setup.backend}' was closed: open it again to use it"
+            )
+
+    def _request(self, operation: str, parameters: Mapping[str, Any], about: str) -> Request:
+        self._refuse_if_closed()
+        return Request(operation, parameters, about)
+
+    def _call(self, operation: str, parameters: Mapping[str, Any], about: str) -> Answer:
+        return self._caller.call(self._request(operation, parameters, about))
+
+    def _on_gallery(
+        self, operation: str, gallery: GalleryId, parameters: Mapping[str, Any]
+    ) -> Answer:
+        return self._call(
+            operation, {**_in_collection(gallery), **parameters}, f"gallery '{gallery}'"
+        )
+
+    def _pages(self, operation: str, parameters: Mapping[str, Any], about: str) -> Iterator[Answer]:
+        """Every page of a listing; a token that comes twice would never end."""
+        seen: set[str] = set()
+        page = dict(parameters)
+        while True:
+            answer = self._call(operation, page, about)
+            yield answer
+            token = answer.data.get("NextToken")
+            if not token:
+                return
+            if token in seen:
+                raise UnexpectedAnswerError(
+                    f"{about}: {operation} gave the same page token twice and would never end"
+                )
+            seen.add(token)
+            page["NextToken"] = token
+
+
+def _in_collection(gallery: GalleryId) -> dict[str, Any]:
+    return {"CollectionId": gallery_id(gallery)}
+
+
+def _faces_of(page: Answer) -> list[EnrolledFace]:
+    with understanding(page) as data:
+        return [answers.enrolled_face(face) for face in data["Faces"]]
+
+
+def _faces_of_users(failures: Sequence[Mapping[str, Any]]) -> list[FaceId]:
+    return [
+        FaceId(str(failure["FaceId"]))
+        for failure in failures
+        if "FACE_NOT_FOUND" not in (failure.get("Reasons") or ())
+    ]
+
+
+def _face_not_found(gallery: GalleryId, face_id: FaceId) -> FaceNotFoundError:
+    return FaceNotFoundError(
+        f"gallery '{gallery}' has no face '{face_id}'; one enrolled in the last two seconds may "
+        "not be there yet"
+    )
+
+
+def _not_searched(face: DetectedFace, reason: Reason, detail: str) -> FaceIdentification:
+    return FaceIdentification(face, not_searched=FailureToAcquire(reason, detail))
+
+
+def _was_filtered(data: Mapping[str, Any], query: _Query) -> bool:
+    """AWS does not document its answer for a face that the quality filter left out; without a
+    filter the face has to be there."""
+    return query.quality is not QualityFilter.NONE and "SearchedFaceBoundingBox" not in data
+
+
+def _judged(
+    data: Mapping[str, Any],
+    query: _Query,
+    cut: Crop,
+    face: DetectedFace,
+    everyone: Sequence[DetectedFace],
+) -> FaceIdentification:
+    if _was_filtered(data, query):
+        return _not_searched(face, Reason.LOW_FACE_QUALITY, f"filter {query.quality}")
+    searched = answers.box_of(data["SearchedFaceBoundingBox"]).within(cut.region)
+    found = answers.candidates(data["FaceMatches"], query.threshold, query.limit)
+    if not is_the_face_meant(searched, face, everyone):
+        detail = "AWS searched another face of the crop; its candidates were set aside"
+        return _not_searched(face, Reason.OTHER_FACE_SEARCHED, detail)
+    return FaceIdentification(face, found)
+
+
+def _check_threshold(threshold: ComparisonScore) -> None:
+    MATCH_ALL.meets(threshold)
+    if not SIMILARITY.low <= threshold.value <= SIMILARITY.high:
+        raise ConfigError(
+            f"a threshold on the scale '{SIMILARITY.name}' lies within 0 and 100, "
+            f"not at {threshold.value:g}"
+        )
+
+
+def _check_count(name: str, count: int) -> None:
+    if count < 1:
+        raise ConfigError(f"{name} has to be at least 1, not {count}")
+
+
+def _capabilities(setup: Setup) -> Capabilities:
+    return Capabilities(
+        backend=setup.backend,
+        model="AWS Rekognition (each collection keeps the face model it was made with)",
+        score_scale=SIMILARITY,
+        default_threshold=DEFAULT_THRESHOLD,
+        match_all=MATCH_ALL,
+        remote=True,
+        max_faces_per_image=MAX_FACES_PER_IMAGE,
+        max_candidates=MAX_CANDIDATES,
+        min_image_side_px=MIN_IMAGE_SIDE_PX,
+        gives_raw_score=False,
+        gives_landmarks=True,
+        gives_pose=True,
+        gives_quality=True,
+        details={
+            "region": setup.region,
+            "endpoint": setup.endpoint,
+            "botocore": setup.botocore_version,
+            "threshold": (
+                "80 is the default AWS ships; AWS advises 99 or more, with trained human review, "
+                "where civil rights, law enforcement or access to a building are at stake"
+            ),
+            "face size": (
+                f"faces under {setup.min_face_px} px are not searched; AWS recommends "
+                f"{ADVISED_FACE_PX} px or more at 1080p"
+            ),
+            "crop": f"a face's box times {CROP_FACTORS[0]:g}, less in crowds, never enlarged",
+            "terms": (
+                "AWS's Service Terms restrict police use of face comparison in criminal "
+                "investigations"
+            ),
+        },
+    )

@@ -1,0 +1,329 @@
+"""Bytes on the wire, counted where they pass, and the wait for the uplink before each attempt.
+
+Three measures, best first; each record names the one it holds:
+
+* ``tcp_info``: the kernel's own count for the connection (Linux, ``TCP_INFO``), so with TLS, its
+  handshake and retransmitted segments, without TCP and IP headers;
+* ``socket``: HTTP as handed to and read from the connection, before TLS;
+* ``computed``: the length of the request and of the answer as HTTP would write them.
+
+The first two count inside connection classes given to botocore's session, which is not public API:
+where it has changed, sizes are computed and nothing else differs. The wait and the sizes computed
+hang on botocore's events, which are public.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.client import HTTPResponse
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from botocore import awsrequest
+
+from rekadapter.errors import ConnectionFailedError
+from rekadapter.recognizer import Pacer
+
+logger = logging.getLogger(__name__)
+
+SIGNATURE_SECONDS: Final = 240.0
+"""AWS refuses a signature older than five minutes; after a longer wait it is made anew."""
+
+_TLS_RECORD_BYTES: Final = 16_384
+_TLS_OVERHEAD_BYTES: Final = 29
+"""Header, explicit nonce and tag of an AES-GCM record (RFC 5288); TLS 1.3 adds 22 (RFC 8446)."""
+
+_TCP_INFO_BYTES: Final = 256
+_BYTES_RECEIVED: Final = struct.Struct("@Q")
+_RECEIVED_AT: Final = 128
+_SENT_AT: Final = 200
+"""Places of tcpi_bytes_received and tcpi_bytes_sent in struct tcp_info (linux/tcp.h, 4.19 on)."""
+
+
+class SignatureTooOld(Exception):  # noqa: N818 - not an error: it asks for another signature
+    """The wait for the uplink outlived the signature."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireBytes:
+    """Bytes of one attempt, and how they were counted."""
+
+    sent: int
+    received: int
+    measure: str
+
+
+class Exchange:
+    """One attempt on the wire, filled while it runs; used by one thread."""
+
+    __slots__ = (
+        "_before",
+        "_counting",
+        "_last",
+        "body",
+        "computed_received",
+        "computed_sent",
+        "granted",
+        "pacer_wait",
+        "received",
+        "sent",
+    )
+
+    def __init__(self, *, counting: bool) -> None:
+        self._counting = counting
+        self.granted = False
+        self.pacer_wait = 0.0
+        self.computed_sent = 0
+        self.computed_received = 0
+        self.sent = 0
+        self.received = 0
+        self.body: bytes | None = None
+        self._before: tuple[int, int] | None = None
+        self._last: tuple[int, int] | None = None
+
+    def connected(self) -> None:
+        """A new connection was opened for this attempt: all of it counts."""
+        self._before = (0, 0)
+
+    def begin(self, sock: socket.socket | None) -> None:
+        """A request starts on a connection that may have carried others."""
+        if self._before is None:
+            self._before = (0, 0) if sock is None else tcp_counters(sock)
+
+    def snapshot(self, sock: socket.socket | None) -> None:
+        if sock is not None and self._before is not None:
+            self._last = tcp_counters(sock) or self._last
+
+    def measured(self) -> WireBytes:
+        """The best figures there are for what has passed."""
+        tcp = self._tcp()
+        if tcp is not None:
+            return tcp
+        answered = self.computed_received > 0
+        if self.sent or self.received or (self._counting and not answered):
+            return WireBytes(self.sent, self.received, "socket")
+        return WireBytes(self.computed_sent, self.computed_received, "computed")
+
+    def _tcp(self) -> WireBytes | None:
+        if self._before is None or self._last is None:
+            return None
+        sent = self._last[0] - self._before[0]
+        received = self._last[1] - self._before[1]
+        # a kernel that does not count leaves zeros; a connection cut short may not have sent all
+        if sent < self.sent or received < self.received:
+            return None
+        return WireBytes(sent, received, "tcp_info")
+
+
+class Wire:
+    """Watches every attempt of one client: paces it, counts it, keeps its answer's text."""
+
+    def __init__(self, pacer: Pacer) -> None:
+        self._pacer = pacer
+        self._local = threading.local()
+        self._counting = False
+
+    def attach(self, client: Any) -> None:  # noqa: ANN401 - boto3 makes client classes at run time
+        """Watch ``client`` from now on; where botocore's inside has changed, sizes are computed."""
+        client.meta.events.register("before-send.rekognition", self._before_send)
+        client.meta.events.register("before-parse.rekognition", self._before_parse)
+        try:
+            pools = counting_pools(self.current)
+            session = client._endpoint.http_session  # no public seam
+            session._manager.pool_classes_by_scheme = pools
+            # every proxy manager made later takes its classes from here
+            session._pool_classes_by_scheme = pools
+            self._counting = True
+        except (AttributeError, TypeError):
+            logger.warning("botocore cannot be watched at the socket: byte counts are computed")
+
+    def current(self) -> Exchange | None:
+        """The attempt this thread is making."""
+        return getattr(self._local, "exchange", None)
+
+    @contextmanager
+    def exchange(self) -> Iterator[Exchange]:
+        """Counts what this thread sends and receives inside the block."""
+        exchange = Exchange(counting=self._counting)
+        self._local.exchange = exchange
+        try:
+            yield exchange
+        finally:
+            self._local.exchange = None
+
+    def _before_send(self, request: Any, **_: object) -> None:  # noqa: ANN401 - botocore's own type
+        exchange = self.current()
+        if exchange is None:
+            return
+        size = request_size(request)
+        if not exchange.granted:
+            wait = self._pacer.wait_to_send(size)
+            exchange.granted = True
+            exchange.pacer_wait += wait
+            if wait > SIGNATURE_SECONDS:
+                raise SignatureTooOld
+        exchange.computed_sent = size
+
+    def _before_parse(self, response_dict: dict[str, Any], **_: object) -> None:
+        exchange = self.current()
+        body = response_dict.get("body")
+        if exchange is None or not isinstance(body, bytes):
+            return
+        headers = response_dict.get("headers", {})
+        exchange.body = body
+        exchange.computed_received = response_size(headers, body)
+        declared = str(headers.get("content-length", ""))
+        if declared.isdigit() and len(body) < int(declared):
+            raise ConnectionFailedError(
+                f"the connection broke after {len(body)} of {declared} bytes of AWS's answer: "
+                "check this site's network"
+            )
+
+
+def request_size(request: Any) -> int:  # noqa: ANN401 - botocore's AWSPreparedRequest
+    """Bytes of a signed request as HTTP/1.1 writes it, with TLS records where it is encrypted."""
+    url = urlsplit(request.url)
+    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    # http.client adds these two, and the blank line after the headers
+    head = f"{request.method} {target} HTTP/1.1\r\nHost: {url.netloc}\r\n"
+    size = len(head.encode()) + len("Accept-Encoding: identity\r\n\r\n")
+    size += sum(_header_size(name, value) for name, value in request.headers.items())
+    size += len(request.body or b"")
+    if url.scheme == "https":
+        size += -(-size // _TLS_RECORD_BYTES) * _TLS_OVERHEAD_BYTES
+    return size
+
+
+def response_size(headers: Any, body: bytes) -> int:  # noqa: ANN401 - urllib3's or a plain mapping
+    """Bytes of an answer as HTTP/1.1 writes it, its status text taken as "OK"."""
+    return (
+        len("HTTP/1.1 200 OK\r\n\r\n")
+        + sum(_header_size(name, value) for name, value in headers.items())
+        + len(body)
+    )
+
+
+def _header_size(name: str | bytes, value: str | bytes) -> int:
+    return len(name) + len(value) + 4  # colon, space, carriage return, line feed
+
+
+def tcp_counters(sock: socket.socket) -> tuple[int, int] | None:
+    """Bytes sent and received on a connection by the kernel's count; None where it keeps none."""
+    option = getattr(socket, "TCP_INFO", None)
+    if option is None:
+        return None
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, option, _TCP_INFO_BYTES)
+    except OSError:
+        return None
+    if len(info) < _SENT_AT + _BYTES_RECEIVED.size:
+        return None
+    (sent,) = _BYTES_RECEIVED.unpack_from(info, _SENT_AT)
+    (received,) = _BYTES_RECEIVED.unpack_from(info, _RECEIVED_AT)
+    return sent, received
+
+
+Reporter = Callable[[], Exchange | None]
+
+
+def counting_pools(current: Reporter) -> dict[str, type]:
+    """botocore's connection pools with connections that report to ``current()``.
+
+    Raises:
+        AttributeError: botocore's classes are not where they were.
+    """
+
+    return {
+        "http": _counting(awsrequest.AWSHTTPConnection, awsrequest.AWSHTTPConnectionPool, current),
+        "https": _counting(
+            awsrequest.AWSHTTPSConnection, awsrequest.AWSHTTPSConnectionPool, current
+        ),
+    }
+
+
+def _counting(connection: type, pool: type, current: Reporter) -> type:
+    members = {
+        "current": staticmethod(current),
+        "response_class": staticmethod(partial(_CountingResponse, current)),
+    }
+    counting = type(f"Counting{connection.__name__}", (_Counting, connection), members)
+    return type(f"Counting{pool.__name__}", (pool,), {"ConnectionCls": counting})
+
+
+class _Counting:
+    """Stands before one of botocore's connection classes and counts what it sends."""
+
+    current: Reporter
+    sock: socket.socket | None
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]  # of the connection class behind this one
+        exchange = self.current()
+        if exchange is not None:
+            exchange.connected()
+
+    def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed through
+        exchange = self.current()
+        if exchange is not None:
+            exchange.begin(self.sock)
+        super().request(*args, **kwargs)  # type: ignore[misc]  # as above
+
+    def send(self, data: Any) -> None:  # noqa: ANN401 - passed through
+        exchange = self.current()
+        try:
+            super().send(data)  # type: ignore[misc]  # as above
+        except OSError:
+            if exchange is not None:
+                exchange.snapshot(self.sock)
+            raise
+        if exchange is not None and isinstance(data, bytes | bytearray | memoryview):
+            exchange.sent += len(data)
+
+
+class _CountingResponse(HTTPResponse):
+    """An answer whose bytes are counted as they are read from the connection."""
+
+    def __init__(
+        self,
+        current: Reporter,
+        sock: socket.socket,
+        *args: Any,  # noqa: ANN401 - passed through
+        **kwargs: Any,  # noqa: ANN401 - passed through
+    ) -> None:
+        super().__init__(sock, *args, **kwargs)
+        exchange = current()
+        if exchange is not None and isinstance(self.fp, io.BufferedReader):
+            self.fp = io.BufferedReader(_CountingReader(self.fp.detach(), exchange, sock))
+
+
+class _CountingReader(io.RawIOBase):
+    """What a connection reads, counted."""
+
+    def __init__(self, raw: Any, exchange: Exchange, sock: socket.socket) -> None:  # noqa: ANN401
+        self._raw = raw
+        self._exchange = exchange
+        self._sock = sock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - any writable buffer
+        try:
+            count: int | None = self._raw.readinto(buffer)
+        finally:
+            self._exchange.snapshot(self._sock)
+        self._exchange.received += count or 0
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._raw.close()
+        super().close()
