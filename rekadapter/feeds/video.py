@@ -130,7 +130,9 @@ class _Reading:
     def _refuse_early_end(self) -> None:
         """Some containers end without a word where the file was cut."""
         stated = self._facts.seconds
-        if stated is not None and self._seconds < stated * 0.9 - 1.0:
+        # Some formats state the length from 0, others from the first frame: either may be reached.
+        reached = self._seconds + max(0.0, self._first or 0.0)
+        if stated is not None and reached < stated * 0.9 - 1.0:
             raise FeedError(self._broke_off())
 
     def _broke_off(self) -> str:

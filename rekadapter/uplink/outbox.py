@@ -26,7 +26,13 @@ class _Slot(Generic[T]):
     stride: float
     waiting: deque[T] = field(default_factory=deque)
     due: float = 0.0
+    since: int = 0
     turns: int = 0
+
+    @property
+    def place(self) -> tuple[float, int]:
+        """The smallest is served next; who has waited longer goes first."""
+        return (self.due, self.since)
 
 
 class Outbox(Generic[T]):
@@ -49,6 +55,7 @@ class Outbox(Generic[T]):
         self._changed = threading.Condition()
         self._closed = False
         self._now = 0.0
+        self._waits = 0
 
     def put(self, camera: str, item: T) -> bool:
         """Leaves ``item``, waiting for room; False, and it is not taken, once closed."""
@@ -66,9 +73,9 @@ class Outbox(Generic[T]):
         with self._changed:
             if self._closed:
                 return item
-            displaced = slot.waiting.popleft() if len(slot.waiting) >= self._capacity else None
             self._leave(slot, item)
-            return displaced
+            # After leaving: a camera whose frame is renewed keeps its place in the queue.
+            return slot.waiting.popleft() if len(slot.waiting) > self._capacity else None
 
     def take(self, timeout_seconds: float | None = None) -> Taken[T] | None:
         """The next item, waiting for one; None once closed and empty, or when time is up."""
@@ -77,12 +84,11 @@ class Outbox(Generic[T]):
             cameras = self._waiting()
             if not cameras:
                 return None
-            camera = min(cameras, key=lambda name: self._slots[name].due)
+            camera = min(cameras, key=lambda name: self._slots[name].place)
             slot = self._slots[camera]
-            # Stride scheduling: a camera's next due time moves on by 1 / weight.
             self._now = slot.due
-            slot.due += slot.stride
             slot.turns += 1
+            self._queue_up(slot)
             self._changed.notify_all()
             return Taken(camera, slot.turns - 1, slot.waiting.popleft())
 
@@ -110,10 +116,16 @@ class Outbox(Generic[T]):
 
     def _leave(self, slot: _Slot[T], item: T) -> None:
         if not slot.waiting:
-            # A camera that was idle must not catch up on the turns it had no use for.
-            slot.due = max(slot.due, self._now)
+            self._queue_up(slot)
         slot.waiting.append(item)
         self._changed.notify_all()
+
+    def _queue_up(self, slot: _Slot[T]) -> None:
+        """Stride scheduling: the next turn is due 1 / weight later. It counts from now, so that a
+        camera that was idle does not catch up on turns it had no use for."""
+        self._waits += 1
+        slot.due = self._now + slot.stride
+        slot.since = self._waits
 
     def _waiting(self) -> list[str]:
         return [camera for camera, slot in self._slots.items() if slot.waiting]
