@@ -50,6 +50,22 @@ _UNREADABLE: Final = (
 )
 """What botocore's parser raises for an answer that is not Rekognition's."""
 
+_ALWAYS_THERE: Final[Mapping[str, tuple[str, ...]]] = {
+    "CompareFaces": ("SourceImageFace", "FaceMatches"),
+    "CreateCollection": ("FaceModelVersion",),
+    "DeleteCollection": ("StatusCode",),
+    "DeleteFaces": ("DeletedFaces",),
+    "DescribeCollection": ("FaceCount", "FaceModelVersion"),
+    "DetectFaces": ("FaceDetails",),
+    "IndexFaces": ("FaceRecords",),
+    "ListCollections": ("CollectionIds",),
+    "ListFaces": ("Faces",),
+    "SearchFaces": ("FaceMatches",),
+    "SearchFacesByImage": ("FaceMatches",),
+}
+"""Members without which an answer is none. botocore takes an empty body, and text that is not JSON,
+for an answer without members; taken as it comes, that would read as "nobody matched"."""
+
 _MEASURES: Final = ("tcp_info", "socket", "computed")
 
 
@@ -209,6 +225,12 @@ class Caller:
             raise
         self._reached = True
         tally.billed += 1
+        missing = [name for name in _ALWAYS_THERE[request.operation] if name not in data]
+        if missing:
+            raise UnexpectedAnswerError(
+                f"{request.about}: the answer to {request.operation} lacks {', '.join(missing)}: "
+                "is endpoint_url Rekognition's?"
+            )
         tally.request_id = data.get("ResponseMetadata", {}).get("RequestId")
         return Answer(data, _vendor_answer(request, tally.request_id, exchange, data))
 

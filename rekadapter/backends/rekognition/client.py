@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import boto3
 import botocore
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
@@ -70,6 +71,8 @@ def open_client(name: str, options: RekognitionOptions) -> Any:  # noqa: ANN401 
         CredentialsError: the credential chain found none.
     """
     about = f"backend '{name}'"
+    if options.unsigned and options.endpoint_url is None:
+        raise ConfigError(f"{about}: AWS takes no unsigned requests: give endpoint_url too")
     with _settings_errors(about):
         session = boto3.Session(profile_name=options.profile, region_name=options.region)
         client = session.client(
@@ -81,12 +84,13 @@ def open_client(name: str, options: RekognitionOptions) -> Any:  # noqa: ANN401 
                 read_timeout=options.read_timeout,
                 max_pool_connections=options.max_connections,
                 user_agent_extra="rekadapter",
+                signature_version=UNSIGNED if options.unsigned else None,
             ),
         )
         # the client has asked the chain already; this reads what it found
         credentials = session.get_credentials()
         _refuse_unknown_region(about, session, client)
-    if credentials is None:
+    if credentials is None and not options.unsigned:
         raise CredentialsError(
             f"{about}: AWS's credential chain found no credentials: run `aws configure` or "
             "`aws sso login`, or set AWS_PROFILE"

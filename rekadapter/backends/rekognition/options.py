@@ -34,7 +34,9 @@ PerSecond = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class RekognitionOptions(BaseModel):
     """Options of the backend. There is none for credentials: AWS's own settings hold them.
 
-    ``region``, ``profile`` and ``endpoint_url`` override AWS's settings. ``deadline_seconds``
+    ``region``, ``profile`` and ``endpoint_url`` override AWS's settings. ``unsigned`` sends no
+    signature and needs no credentials, for a compatible service at ``endpoint_url`` that asks for
+    none. ``deadline_seconds``
     bounds the time spent on one call with its retries, not counting waits for the uplink or for the
     request rate; ``read_timeout`` bounds one attempt. ``requests_per_second`` overrides AWS's
     default quotas by operation name. ``min_face_px`` is the shorter side of a face, in pixels of
@@ -46,6 +48,7 @@ class RekognitionOptions(BaseModel):
     region: str | None = None
     profile: str | None = None
     endpoint_url: str | None = None
+    unsigned: bool = False
     connect_timeout: Seconds = 5.0
     read_timeout: Seconds = 30.0
     deadline_seconds: Seconds = 60.0
