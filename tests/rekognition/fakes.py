@@ -51,8 +51,11 @@ class KeptPacer:
     def __init__(self) -> None:
         self.sizes: list[int] = []
         self.waits: list[float] = []
+        self.interrupted = False
 
     def wait_to_send(self, size_bytes: int) -> float:
+        if self.interrupted:
+            raise KeyboardInterrupt
         self.sizes.append(size_bytes)
         return self.waits.pop(0) if self.waits else 0.0
 
