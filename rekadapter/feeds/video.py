@@ -118,6 +118,7 @@ class _Reading:
         ticks = picture.pts if picture.pts is not None else picture.dts
         if ticks is None or picture.time_base is None:
             # A bare stream without timestamps: its frame rate is all there is to go by.
+            self._first = 0.0
             return self._index / (self._facts.average_fps or 25.0)
         seconds = float(ticks * picture.time_base)
         if self._first is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -116,6 +117,15 @@ def test_frames_hold_their_pixels_after_the_feed_moved_on(tmp_path: Path) -> Non
     first, second = frames(opened(clip))
     assert first.image.pixels.mean() < 60 < second.image.pixels.mean()
     assert not np.shares_memory(first.image.pixels, second.image.pixels)
+
+
+def test_a_bare_stream_without_timestamps_goes_by_its_frame_rate(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "bare.h264", even([shade(90)] * 10, fps=25))
+    taken = frames(opened(clip))
+    assert len(taken) == 10
+    steps = {round(b.seconds - a.seconds, 4) for a, b in itertools.pairwise(taken)}
+    assert len(steps) == 1
+    assert steps.pop() > 0
 
 
 def test_a_feed_can_be_read_twice(tmp_path: Path) -> None:
