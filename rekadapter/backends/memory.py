@@ -1,9 +1,9 @@
 """A deterministic recognizer without a model: for tests, and for other people's CI.
 
-It knows two things. Faces drawn by ``rekadapter.testing.drawn`` are found wherever they stand. In
-any other picture that is not plain, the whole picture counts as one face, so that the same
-photograph, also re-encoded or scaled, is found again. It recognizes pictures, not people: never use
-it to judge anybody.
+What it sees is up to a ``FaceFinder``. The usual one knows two things. Faces drawn by
+``rekadapter.testing.drawn`` are found wherever they stand. In any other picture that is not plain,
+the whole picture counts as one face, so that the same photograph, also re-encoded or scaled, is
+found again. It recognizes pictures, not people: never use it to judge anybody.
 
 Galleries live in the object and go with it.
 """
@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 import cv2
 import numpy as np
@@ -71,7 +71,29 @@ FRAME_SHARE: Final = 0.1
 _SMALLEST_SIDE_PX: Final = 16
 _PLAIN_DEVIATION: Final = 6.0
 
-Template = NDArray[np.float64]
+
+class Template(Protocol):
+    """What a face is recognized by."""
+
+    def similarity(self, other: Template) -> float:
+        """From 0 to 100, the same in both directions; templates of another kind are strangers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFace:
+    """A face in an image, and its template."""
+
+    face: DetectedFace
+    template: Template
+
+
+class FaceFinder(Protocol):
+    """Finds the faces of an image. Safe to call from several threads, always with one answer."""
+
+    def find(self, image: Image, subject: SubjectId | None) -> Sequence[SeenFace]:
+        """Every face, largest first; ``subject`` is whom the image is enrolled as, if it is."""
+        ...
 
 
 def open_memory(
@@ -94,7 +116,8 @@ class _Gallery:
 class MemoryRecognizer:
     """See the module's text. Every promise of ``Recognizer`` holds; nothing outlives the object."""
 
-    def __init__(self) -> None:
+    def __init__(self, finder: FaceFinder | None = None) -> None:
+        self._finder = finder or PictureFinder()
         self._lock = threading.RLock()
         self._galleries: dict[GalleryId, _Gallery] = {}
         self._closed = False
@@ -120,21 +143,19 @@ class MemoryRecognizer:
 
     def detect(self, image: Image) -> Detection:
         self._check_open()
-        return Detection(tuple(_found_faces(image)))
+        return Detection(tuple(seen.face for seen in self._finder.find(image, None)))
 
     def verify(self, source: Image, target: Image, *, threshold: ComparisonScore) -> Verification:
         self._check(threshold)
-        sources, targets = _found_faces(source), _found_faces(target)
+        sources, targets = self._finder.find(source, None), self._finder.find(target, None)
         if not sources or not targets:
             which = "source" if not sources else "target"
             failure = FailureToAcquire(Reason.NO_FACE, f"no face in the {which} image")
             return Verification(source=None, failure=failure)
-        probe = _template(source, sources[0].box)
-        compared = [
-            _comparison(face, probe, _template(target, face.box), threshold) for face in targets
-        ]
+        probe = sources[0]
+        compared = [_comparison(seen, probe.template, threshold) for seen in targets]
         compared.sort(key=lambda found: -(found.score.value if found.score else 0.0))
-        return Verification(source=sources[0], comparisons=tuple(compared))
+        return Verification(source=probe.face, comparisons=tuple(compared))
 
     def create_gallery(self, gallery: GalleryId) -> GalleryDescription:
         self._check_open()
@@ -169,20 +190,20 @@ class MemoryRecognizer:
         quality: QualityFilter = QualityFilter.AUTO,
     ) -> Enrollment:
         del quality  # a drawn face is never poor
-        found = _found_faces(image)
+        found = self._finder.find(image, subject)
         kept = found if max_faces is None else found[:max_faces]
         image_id = ImageId(str(uuid.uuid5(_NAMESPACE, image.digest())))
-        records = tuple(FaceRecord(_enrolled(image_id, face, subject), face) for face in kept)
+        records = tuple(
+            FaceRecord(_enrolled(image_id, seen.face, subject), seen.face) for seen in kept
+        )
         failures = tuple(
-            FailureToEnroll((Reason.EXCEEDS_MAX_FACES,), face) for face in found[len(kept) :]
+            FailureToEnroll((Reason.EXCEEDS_MAX_FACES,), seen.face) for seen in found[len(kept) :]
         )
         with self._lock:
             held = self._gallery(gallery)
-            for record in records:
+            for record, seen in zip(records, kept, strict=True):
                 held.faces.setdefault(record.enrolled.face_id, record.enrolled)
-                held.templates.setdefault(
-                    record.enrolled.face_id, _template(image, record.detected.box)
-                )
+                held.templates.setdefault(record.enrolled.face_id, seen.template)
         return Enrollment(records, failures or _no_face(found))
 
     def faces(self, gallery: GalleryId) -> Iterator[EnrolledFace]:
@@ -216,16 +237,11 @@ class MemoryRecognizer:
         self._check(threshold)
         with self._lock:
             held = self._gallery(gallery)
-            found = _found_faces(image)
+            found = self._finder.find(image, None)
             if not found:
                 return Identification((), FailureToAcquire(Reason.NO_FACE))
             chosen = found[:1] if faces is FaceSelection.LARGEST else found
-            return Identification(
-                tuple(
-                    _searched(face, _template(image, face.box), held, threshold, limit)
-                    for face in chosen
-                )
-            )
+            return Identification(tuple(_searched(seen, held, threshold, limit) for seen in chosen))
 
     def search(
         self, gallery: GalleryId, face_id: FaceId, *, threshold: ComparisonScore, limit: int = 5
@@ -241,10 +257,8 @@ class MemoryRecognizer:
                 {key: face for key, face in held.faces.items() if key != face_id},
                 held.templates,
             )
-            face = DetectedFace(probe.box, probe.confidence)
-            return Identification(
-                (_searched(face, held.templates[face_id], others, threshold, limit),)
-            )
+            seen = SeenFace(DetectedFace(probe.box, probe.confidence), held.templates[face_id])
+            return Identification((_searched(seen, others, threshold, limit),))
 
     def close(self) -> None:
         self._closed = True
@@ -269,6 +283,26 @@ class MemoryRecognizer:
                 f"no gallery '{gallery}': create it with `rekadapter gallery create {gallery}`"
             )
         return held
+
+
+class PictureFinder:
+    """Drawn faces, and pictures as a whole; see the module's text."""
+
+    def find(self, image: Image, subject: SubjectId | None) -> Sequence[SeenFace]:
+        del subject  # a picture shows the same, whoever is said to be on it
+        return [SeenFace(face, _template(image, face.box)) for face in _found_faces(image)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _GrayFields:
+    """The gray fields inside the frame, shape (64,), zero mean and unit length."""
+
+    values: NDArray[np.float64]
+
+    def similarity(self, other: Template) -> float:
+        if not isinstance(other, _GrayFields):
+            return SIMILARITY.low
+        return 50.0 * (1.0 + min(1.0, max(-1.0, float(self.values @ other.values))))
 
 
 def _found_faces(image: Image) -> list[DetectedFace]:
@@ -296,7 +330,6 @@ def _drawn_boxes(image: Image) -> list[PixelBox]:
 
 
 def _template(image: Image, box: BoundingBox) -> Template:
-    """The gray fields inside the frame, shape (64,), zero mean and unit length."""
     inner = box.scaled(1 - 2 * FRAME_SHARE) if box.area < 1 else box
     area = inner.pixels(image.size)
     part = image.pixels[area.top : area.bottom, area.left : area.right]
@@ -305,22 +338,22 @@ def _template(image: Image, box: BoundingBox) -> Template:
     flat = fields.astype(np.float64).ravel()
     flat -= flat.mean()
     length = float(np.linalg.norm(flat))
-    return flat / length if length > 0 else flat
+    return _GrayFields(flat / length if length > 0 else flat)
 
 
-def _scores(probe: Template, other: Template) -> tuple[ComparisonScore, ComparisonScore]:
-    correlation = min(1.0, max(-1.0, float(probe @ other)))
-    return (
-        ComparisonScore(50.0 * (1.0 + correlation), SIMILARITY),
-        ComparisonScore(correlation, CORRELATION),
+def _score(probe: Template, other: Template) -> ComparisonScore:
+    return ComparisonScore(probe.similarity(other), SIMILARITY)
+
+
+def _raw(score: ComparisonScore) -> ComparisonScore:
+    return ComparisonScore(score.value / 50.0 - 1.0, CORRELATION)
+
+
+def _comparison(seen: SeenFace, probe: Template, threshold: ComparisonScore) -> FaceComparison:
+    score = _score(probe, seen.template)
+    return FaceComparison(
+        seen.face, matched=score.meets(threshold), score=score, raw_score=_raw(score)
     )
-
-
-def _comparison(
-    face: DetectedFace, probe: Template, other: Template, threshold: ComparisonScore
-) -> FaceComparison:
-    score, raw = _scores(probe, other)
-    return FaceComparison(face, matched=score.meets(threshold), score=score, raw_score=raw)
 
 
 def _enrolled(image_id: ImageId, face: DetectedFace, subject: SubjectId | None) -> EnrolledFace:
@@ -328,23 +361,19 @@ def _enrolled(image_id: ImageId, face: DetectedFace, subject: SubjectId | None) 
     return EnrolledFace(FaceId(str(face_id)), image_id, subject, face.box, face.confidence)
 
 
-def _no_face(found: list[DetectedFace]) -> tuple[FailureToEnroll, ...]:
+def _no_face(found: Sequence[SeenFace]) -> tuple[FailureToEnroll, ...]:
     return () if found else (FailureToEnroll((Reason.NO_FACE,)),)
 
 
 def _searched(
-    face: DetectedFace,
-    probe: Template,
-    held: _Gallery,
-    threshold: ComparisonScore,
-    limit: int,
+    seen: SeenFace, held: _Gallery, threshold: ComparisonScore, limit: int
 ) -> FaceIdentification:
     if not held.faces:
-        return FaceIdentification(face, not_searched=FailureToAcquire(Reason.EMPTY_GALLERY))
+        return FaceIdentification(seen.face, not_searched=FailureToAcquire(Reason.EMPTY_GALLERY))
     found = []
     for face_id, enrolled in held.faces.items():
-        score, raw = _scores(probe, held.templates[face_id])
+        score = _score(seen.template, held.templates[face_id])
         if score.meets(threshold):
-            found.append(Candidate(enrolled, score, raw))
+            found.append(Candidate(enrolled, score, _raw(score)))
     found.sort(key=lambda candidate: (-candidate.score.value, candidate.face.face_id))
-    return FaceIdentification(face, tuple(found[:limit]))
+    return FaceIdentification(seen.face, tuple(found[:limit]))
