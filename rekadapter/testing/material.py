@@ -59,7 +59,7 @@ def photo_material() -> ContractMaterial:
     bob = friends[190:470, 400:660]
     canvas: Pixels = np.full((520, 760, 3), 128, dtype=np.uint8)
     canvas[80:410, 40:310] = ann
-    canvas[160:440, 440:700] = bob
+    canvas[200:410, 470:665] = cv2.resize(bob, (195, 210), interpolation=cv2.INTER_AREA)
     again = cv2.convertScaleAbs(cv2.flip(ann, 1), alpha=0.8, beta=20)
     return ContractMaterial(
         ann=_jpeg_of(ann),
