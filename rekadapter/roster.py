@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rekadapter.errors import GalleryNotFoundError, ImageError, UsageError
+from rekadapter.errors import ImageError, UsageError
 from rekadapter.imaging import IMAGE_SUFFIXES, Image
 from rekadapter.recognizer import QualityFilter, Recognizer
 from rekadapter.types import GalleryId, SubjectId
@@ -95,9 +95,7 @@ def enroll_roster(
 
     A photograph that cannot be read is a failure in the answer and does not stop the others.
     """
-    try:
-        recognizer.describe_gallery(gallery)
-    except GalleryNotFoundError:
+    if gallery not in set(recognizer.galleries()):
         recognizer.create_gallery(gallery)
     done = tuple(_enroll_photo(recognizer, gallery, photo, options) for photo in photos)
     return RosterEnrollment(backend, gallery, done)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rekadapter import __version__
-from rekadapter.cli import doctor, galleries, images
+from rekadapter.cli import demo, doctor, galleries, images, models, runs, serve
 from rekadapter.cli.options import ConfigFile
 from rekadapter.cli.session import Session
 
@@ -46,9 +46,15 @@ def settle(
     context.obj = Session.start(config)
 
 
+app.command()(demo.demo)
 app.command()(images.detect)
 app.command()(images.verify)
 app.command()(images.identify)
 app.command()(galleries.enroll)
+app.command()(runs.run)
+app.command()(runs.compare)
+app.command()(runs.report)
 app.add_typer(galleries.gallery_app, name="gallery")
 app.command()(doctor.doctor)
+app.command()(serve.serve)
+app.add_typer(models.models_app, name="models")

@@ -12,7 +12,7 @@ from rekadapter.backends import open_backend
 from rekadapter.config import BackendSettings, Settings, load_settings
 from rekadapter.errors import UsageError
 from rekadapter.names import gallery_id
-from rekadapter.recognizer import BackendContext, NoLimit, NoLog, Pacer, Recognizer, RequestLog
+from rekadapter.recognizer import BackendContext, Recognizer
 from rekadapter.types import ComparisonScore, GalleryId
 
 
@@ -52,18 +52,12 @@ class Session:
         name: str | None,
         *,
         thresholds: Sequence[str] = (),
-        pacer: Pacer | None = None,
-        log: RequestLog | None = None,
+        context: BackendContext | None = None,
     ) -> Iterator[OpenBackend]:
         """The named backend, else the settings' one, closed at the end."""
         chosen = self.settings.backend_named(name)
-        context = BackendContext(
-            data_dir=self.settings.data_dir,
-            cache_dir=self.settings.cache_dir,
-            pacer=pacer or NoLimit(),
-            request_log=log or NoLog(),
-        )
-        recognizer = open_backend(chosen.name, chosen.type, chosen.options, context)
+        given = context or BackendContext(self.settings.data_dir, self.settings.cache_dir)
+        recognizer = open_backend(chosen.name, chosen.type, chosen.options, given)
         try:
             yield OpenBackend(chosen.name, recognizer, _threshold(chosen, recognizer, thresholds))
         finally:

@@ -1,0 +1,257 @@
+"""A run from start to finished directory: what `run`, `compare` and `demo` have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shlex
+import signal
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from rekadapter import __version__
+from rekadapter.cli.output import FeedProgress
+from rekadapter.cli.session import OpenBackend, Session
+from rekadapter.config import Settings
+from rekadapter.errors import RekadapterError
+from rekadapter.evaluation.report import render_report
+from rekadapter.evaluation.summary import Summary, write_summary
+from rekadapter.feeds import FeedSpec, open_feed
+from rekadapter.observation import BackendRecord, RunRecord
+from rekadapter.pipeline import Lane, RunOptions, run_feeds
+from rekadapter.recognizer import BackendContext, NoLimit, Pacer
+from rekadapter.sinks.ledger import Ledger
+from rekadapter.sinks.run_directory import SCHEMA_VERSION, RunDirectory
+from rekadapter.types import GalleryId
+from rekadapter.uplink.bucket import parse_rate
+from rekadapter.uplink.pacer import UplinkPacer
+
+REMOTE_WORKERS: Final = 4
+"""Frames a remote backend is asked about at a time: its round trips overlap."""
+_VERSIONS: Final = (
+    "rekadapter", "numpy", "opencv-python", "onnxruntime", "av", "boto3", "botocore",
+)  # fmt: skip
+_HASHED_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What to run: feeds, a gallery, backends by name, and how.
+
+    ``uplink`` is the cap of all remote backends together, as text; ``frame_bytes`` the largest
+    image sent for a whole frame. ``ledger`` may hold requests made before, for enrollment.
+    """
+
+    feeds: tuple[FeedSpec, ...]
+    gallery: GalleryId
+    out: Path
+    command: str
+    options: RunOptions
+    uplink: str | None = None
+    frame_bytes: int = 250_000
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """A finished directory and its numbers."""
+
+    directory: Path
+    report: Path
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    """What the backends of a run share: the budget, the ledger, and the end of all waits."""
+
+    stop: threading.Event
+    ledger: Ledger
+    pacer: Pacer | None
+
+    @classmethod
+    def capped_at(cls, rate: str | None) -> Uplink:
+        """An uplink with a cap such as ``2Mbit/s``, or none.
+
+        Raises:
+            ConfigError: not a rate.
+        """
+        stop = threading.Event()
+        pacer = UplinkPacer(parse_rate(rate), stop=stop) if rate else None
+        return cls(stop, Ledger(), pacer)
+
+
+def remote_context(settings: Settings, uplink: Uplink) -> BackendContext:
+    """What a backend that shares ``uplink`` is opened with."""
+    return BackendContext(
+        data_dir=settings.data_dir,
+        cache_dir=settings.cache_dir,
+        pacer=uplink.pacer or NoLimit(),
+        request_log=uplink.ledger,
+    )
+
+
+def run_named(
+    session: Session, names: Sequence[str | None], thresholds: Sequence[str], request: RunRequest
+) -> RunResult:
+    """Opens the named backends and runs the feeds through all of them."""
+    uplink = Uplink.capped_at(request.uplink)
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(
+                session.backend(
+                    name, thresholds=thresholds, context=remote_context(session.settings, uplink)
+                )
+            )
+            for name in names
+        ]
+        return run_opened(opened, uplink, request)
+
+
+def run_opened(backends: Sequence[OpenBackend], uplink: Uplink, request: RunRequest) -> RunResult:
+    """Runs the feeds; the directory is complete, with summary and report, however the run ended.
+
+    Raises:
+        RekadapterError: what kept the run from finishing; the directory is written first.
+    """
+    feeds = [open_feed(spec) for spec in request.feeds]
+    for backend in backends:
+        # a missing gallery or refused credentials are said before a directory is made
+        backend.recognizer.describe_gallery(request.gallery)
+    directory = RunDirectory.create(request.out, _record(backends, request), uplink.ledger)
+    lanes = [_lane(backend, request) for backend in backends]
+    failure: RekadapterError | None = None
+    with stopping_at_ctrl_c(uplink.stop), FeedProgress(lanes=len(lanes)) as progress:
+        try:
+            run_feeds(feeds, lanes, directory, request.options, stop=uplink.stop, progress=progress)
+        except RekadapterError as error:
+            failure = error
+    summary = write_summary(request.out)
+    report = render_report(request.out)
+    if failure is not None:
+        raise failure
+    return RunResult(request.out, report, summary)
+
+
+def new_run_directory(parent: Path) -> Path:
+    """A directory name under ``parent`` that sorts by time."""
+    return parent / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+
+
+def shown_command(arguments: Sequence[str]) -> str:
+    """The command line for the record; a password in a URL is left out."""
+    return shlex.join(["rekadapter", *map(_without_password, arguments)])
+
+
+@contextmanager
+def stopping_at_ctrl_c(stop: threading.Event) -> Iterator[None]:
+    """The first Ctrl-C ends a run in order, a second one at once."""
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, ask_to_stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _lane(backend: OpenBackend, request: RunRequest) -> Lane:
+    remote = backend.recognizer.capabilities.remote
+    return Lane(
+        name=backend.name,
+        recognizer=backend.recognizer,
+        gallery=request.gallery,
+        threshold=backend.threshold,
+        workers=REMOTE_WORKERS if remote else 1,
+        upload_bytes=request.frame_bytes if remote else None,
+    )
+
+
+def _record(backends: Sequence[OpenBackend], request: RunRequest) -> RunRecord:
+    options = request.options
+    return RunRecord(
+        schema_version=SCHEMA_VERSION,
+        run_id=str(uuid.uuid4()),
+        tool_version=__version__,
+        command=request.command,
+        started_at=datetime.now(UTC),
+        ended_at=None,
+        state="running",
+        gallery=request.gallery,
+        backends=tuple(_backend_record(backend) for backend in backends),
+        cameras=(),
+        settings={
+            "uplink": request.uplink,
+            "frame_bytes": request.frame_bytes,
+            "limit": options.limit,
+            "faces": str(options.faces),
+            "duration_seconds": options.duration_seconds,
+            "keep_faces": options.keep_faces,
+        },
+        host={
+            "machine": platform.machine(),
+            "processors": str(os.cpu_count()),
+            "system": platform.platform(),
+            "python": platform.python_version(),
+        },
+        versions={name: _version(name) for name in _VERSIONS},
+        input_hashes={spec.camera: _hash_of(Path(spec.source)) for spec in request.feeds},
+        price_sources=tuple(
+            backend.recognizer.capabilities.details["prices"]
+            for backend in backends
+            if "prices" in backend.recognizer.capabilities.details
+        ),
+        notes=request.notes,
+    )
+
+
+def _backend_record(backend: OpenBackend) -> BackendRecord:
+    capabilities = backend.recognizer.capabilities
+    return BackendRecord(
+        name=backend.name,
+        kind=capabilities.backend,
+        model=capabilities.model,
+        threshold=backend.threshold.value,
+        scale=capabilities.score_scale,
+        remote=capabilities.remote,
+        details=dict(capabilities.details),
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _hash_of(source: Path) -> str:
+    """SHA-256 over a file, or over the files of a folder in order of their names."""
+    files = [source] if source.is_file() else sorted(p for p in source.iterdir() if p.is_file())
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as opened:
+            while part := opened.read(_HASHED_BYTES):
+                digest.update(part)
+    return digest.hexdigest()
+
+
+def _without_password(argument: str) -> str:
+    scheme, separator, rest = argument.partition("://")
+    if not separator:
+        return argument
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"

@@ -1,0 +1,154 @@
+"""Commands on feeds: run, compare, report."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rekadapter.cli import jobs
+from rekadapter.cli.options import AsJson, BackendName, BackendNames, GalleryName, Limit, Thresholds
+from rekadapter.cli.output import print_json, remark
+from rekadapter.cli.session import Session
+from rekadapter.cli.summary import show_summary
+from rekadapter.errors import UsageError
+from rekadapter.evaluation.report import render_report
+from rekadapter.evaluation.summary import write_summary
+from rekadapter.feeds import load_feeds
+from rekadapter.pipeline import RunOptions
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|)")
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+Feeds = Annotated[
+    list[str], typer.Argument(help="Videos, images, folders, or a feeds.toml.", show_default=False)
+]
+Fps = Annotated[float | None, typer.Option(help="Frames a second to look at; all without it.")]
+UplinkRate = Annotated[
+    str | None, typer.Option("--uplink", help="Cap of all cameras together, such as 2Mbit/s.")
+]
+FrameKilobytes = Annotated[
+    int,
+    typer.Option("--frame-kb", min=10, max=5000, help="Largest JPEG of a frame sent, in kB."),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="New directory for the results. [runs/TIME]")
+]
+Duration = Annotated[
+    str | None, typer.Option("--duration", help="How much of each feed, such as 60s or 5m.")
+]
+KeepFaces = Annotated[
+    bool, typer.Option("--keep-faces", help="Keep a picture of each track for the report.")
+]
+
+
+def run(
+    context: typer.Context,
+    feeds: Feeds,
+    gallery: GalleryName = None,
+    backend: BackendName = None,
+    threshold: Thresholds = None,
+    uplink: UplinkRate = None,
+    fps: Fps = None,
+    out: Out = None,
+    duration: Duration = None,
+    limit: Limit = 5,
+    frame_kb: FrameKilobytes = 250,
+    keep_faces: KeepFaces = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run camera feeds through one backend into a run directory with a report."""
+    session: Session = context.obj
+    request = _request(
+        session, feeds, gallery, uplink, fps, out, duration, limit, frame_kb, keep_faces
+    )
+    _finish(jobs.run_named(session, [backend], threshold or (), request), as_json=as_json)
+
+
+def compare(
+    context: typer.Context,
+    feeds: Feeds,
+    gallery: GalleryName = None,
+    backend: BackendNames = None,
+    threshold: Thresholds = None,
+    uplink: UplinkRate = None,
+    fps: Fps = None,
+    out: Out = None,
+    duration: Duration = None,
+    limit: Limit = 5,
+    frame_kb: FrameKilobytes = 250,
+    keep_faces: KeepFaces = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the same feeds, frame by frame, through two or more backends."""
+    session: Session = context.obj
+    names = backend or []
+    if len(set(names)) < 2:
+        raise UsageError("a comparison needs two backends: --backend A --backend B")
+    request = _request(
+        session, feeds, gallery, uplink, fps, out, duration, limit, frame_kb, keep_faces
+    )
+    _finish(jobs.run_named(session, names, threshold or (), request), as_json=as_json)
+
+
+def report(
+    run_directory: Annotated[Path, typer.Argument(help="What run or compare wrote.")],
+    as_json: AsJson = False,
+) -> None:
+    """Count a run again and write its report anew."""
+    summary = write_summary(run_directory)
+    page = render_report(run_directory)
+    _finish(jobs.RunResult(run_directory, page, summary), as_json=as_json)
+
+
+def seconds_of(duration: str) -> float:
+    """Seconds from ``60s``, ``5m``, ``1h`` or a bare number of seconds.
+
+    Raises:
+        UsageError: none of these, or no time at all.
+    """
+    found = _DURATION.fullmatch(duration.strip())
+    seconds = float(found[1]) * _SECONDS[found[2]] if found else 0.0
+    if seconds <= 0:
+        raise UsageError(f"{duration!r} is not a duration: write 60s, 5m or 1h")
+    return seconds
+
+
+def _request(
+    session: Session,
+    feeds: list[str],
+    gallery: str | None,
+    uplink: str | None,
+    fps: float | None,
+    out: Path | None,
+    duration: str | None,
+    limit: int,
+    frame_kb: int,
+    keep_faces: bool,
+) -> jobs.RunRequest:
+    return jobs.RunRequest(
+        feeds=load_feeds(feeds, fps=fps),
+        gallery=session.gallery(gallery),
+        out=out or jobs.new_run_directory(Path("runs")),
+        command=jobs.shown_command(sys.argv[1:]),
+        options=RunOptions(
+            limit=limit,
+            duration_seconds=seconds_of(duration) if duration else None,
+            keep_faces=keep_faces,
+        ),
+        uplink=uplink or session.settings.uplink,
+        frame_bytes=frame_kb * 1000,
+    )
+
+
+def _finish(result: jobs.RunResult, *, as_json: bool) -> None:
+    if as_json:
+        print_json(result.summary)
+    else:
+        show_summary(result.summary)
+    if result.summary.state != "finished":
+        remark(f"the run was {result.summary.state}; what was done until then is kept")
+    remark(f"report: {result.report}")

@@ -1,0 +1,68 @@
+"""The table that a run ends with."""
+
+from __future__ import annotations
+
+from rekadapter.cli.output import print_table
+from rekadapter.evaluation.summary import (
+    BackendTotal,
+    FrameCounts,
+    Latency,
+    Summary,
+    SummaryRow,
+    Traffic,
+)
+
+_COLUMNS = (
+    "camera", "backend", "frames", "faces", "identified", "unknown",
+    "p50/p95 ms", "sent kB", "calls", "AWS charges",
+)  # fmt: skip
+
+
+def show_summary(summary: Summary) -> None:
+    """A row per camera and backend, then the totals. What was not measured is a dash."""
+    rows = [_row(row.camera, row, row.traffic) for row in summary.rows]
+    rows += [_row("all", total, total.traffic) for total in summary.totals]
+    print_table(f"run {summary.state}", _COLUMNS, rows)
+    for total in summary.totals:
+        if total.housekeeping.requests:
+            rows = [(total.backend, *_traffic(total.housekeeping))]
+            columns = ("backend", "sent kB", "calls", "AWS charges")
+            print_table("besides the feeds (enrollment and the like)", columns, rows)
+
+
+def _row(camera: str, row: SummaryRow | BackendTotal, traffic: Traffic) -> tuple[object, ...]:
+    return (
+        camera,
+        row.backend,
+        _frames(row.frames),
+        row.people.faces,
+        ", ".join(row.people.subjects) or "-",
+        row.people.unknown_tracks,
+        _latency(row.latency),
+        *_traffic(traffic),
+    )
+
+
+def _frames(frames: FrameCounts) -> str:
+    if frames.captured is None or not frames.dropped:
+        return str(frames.answered)
+    dropped = ", ".join(f"{count} {cause}" for cause, count in frames.dropped.items())
+    return f"{frames.processed} of {frames.captured} ({dropped})"
+
+
+def _latency(latency: Latency) -> str:
+    if latency.p50_ms is None or latency.p95_ms is None:
+        return "-"
+    return f"{latency.p50_ms:.0f}/{latency.p95_ms:.0f}"
+
+
+def _traffic(traffic: Traffic) -> tuple[str, str, str]:
+    if not traffic.requests:
+        return ("-", "-", "-")
+    calls = str(traffic.requests)
+    if traffic.failed_requests:
+        calls += f", {traffic.failed_requests} failed"
+    price = "unknown" if traffic.price_usd is None else f"${traffic.price_usd:.3f}"
+    if traffic.unpriced_requests:
+        price += f" + {traffic.unpriced_requests} unpriced"
+    return (f"{traffic.bytes_sent / 1000:,.0f}", calls, price)
