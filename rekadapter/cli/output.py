@@ -21,7 +21,6 @@ from rich.table import Table
 
 from rekadapter.types import CameraId, Candidate, ComparisonScore
 
-
 _PIPED_WIDTH: Final = 120
 """Columns of a table that goes into a file or another program."""
 
