@@ -43,6 +43,9 @@ NOT_WRITTEN: Final = "not_written"
 NOTHING_TO_ASK: Final = "nothing_to_ask"
 REPLACED: Final = "replaced_by_newer"
 
+_IN_HAND: Final = 16
+"""Frames of a camera that may be answered ahead of a slow one: answers are written in order."""
+
 _LOOK_SECONDS: Final = 0.1
 """How often the calling thread looks whether somebody asked it to stop."""
 
@@ -127,7 +130,9 @@ class _Run:
         self._stop, self._progress = stop, progress
         specs = [feed.spec for feed in feeds]
         weights: dict[str, float] = {spec.camera: spec.weight for spec in specs}
-        self._outboxes = {lane.name: Outbox[Job](weights) for lane in lanes}
+        self._outboxes = {
+            lane.name: Outbox[Job](weights, in_hand=_IN_HAND + lane.workers) for lane in lanes
+        }
         self._results = Outbox[Answer](
             {lane.name: 1.0 for lane in lanes},
             capacity=2 * max((lane.workers for lane in lanes), default=1),
@@ -307,6 +312,7 @@ class _Run:
             self._fail(error)
 
     def _tally(self, written: Answer) -> None:
+        self._outboxes[written.backend].settle(written.camera)
         if written.dropped is None:
             self._count.processed(written.camera, written.backend)
             self._progress.frame_done(written.camera, written.backend)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ class _Slot(Generic[T]):
     due: float = 0.0
     since: int = 0
     turns: int = 0
+    settled: int = 0
 
     @property
     def place(self) -> tuple[float, int]:
@@ -44,14 +46,21 @@ class Outbox(Generic[T]):
     wake everyone. Safe to use from any thread.
     """
 
-    def __init__(self, weights: Mapping[str, float], *, capacity: int = 2) -> None:
-        """``weights`` above 0 for every camera; ``capacity`` items wait for each."""
+    def __init__(
+        self, weights: Mapping[str, float], *, capacity: int = 2, in_hand: float = math.inf
+    ) -> None:
+        """``weights`` above 0 for every camera; ``capacity`` items wait for each.
+
+        A camera is passed over while ``in_hand`` of its items are taken and not settled: one slow
+        request must not let answers to later frames pile up behind it.
+        """
         if capacity < 1:
             raise ValueError("a slot has to hold at least one item")
         self._slots: dict[str, _Slot[T]] = {
             camera: _Slot(stride=1.0 / weight) for camera, weight in weights.items()
         }
         self._capacity = capacity
+        self._in_hand = in_hand
         self._changed = threading.Condition()
         self._closed = False
         self._now = 0.0
@@ -80,8 +89,8 @@ class Outbox(Generic[T]):
     def take(self, timeout_seconds: float | None = None) -> Taken[T] | None:
         """The next item, waiting for one; None once closed and empty, or when time is up."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._waiting(), timeout_seconds)
-            cameras = self._waiting()
+            self._changed.wait_for(lambda: self._over or self._ready(), timeout_seconds)
+            cameras = self._ready()
             if not cameras:
                 return None
             camera = min(cameras, key=lambda name: self._slots[name].place)
@@ -96,7 +105,13 @@ class Outbox(Generic[T]):
     def exhausted(self) -> bool:
         """Closed, and everything taken: nothing will ever come."""
         with self._changed:
-            return self._closed and not self._waiting()
+            return self._over
+
+    def settle(self, camera: str) -> None:
+        """One more of the items taken of ``camera`` is done with."""
+        with self._changed:
+            self._slots[camera].settled += 1
+            self._changed.notify_all()
 
     def close(self) -> None:
         """No more work comes; what is there is still handed out."""
@@ -127,5 +142,13 @@ class Outbox(Generic[T]):
         slot.due = self._now + slot.stride
         slot.since = self._waits
 
-    def _waiting(self) -> list[str]:
-        return [camera for camera, slot in self._slots.items() if slot.waiting]
+    @property
+    def _over(self) -> bool:
+        return self._closed and not any(slot.waiting for slot in self._slots.values())
+
+    def _ready(self) -> list[str]:
+        return [
+            camera
+            for camera, slot in self._slots.items()
+            if slot.waiting and slot.turns - slot.settled < self._in_hand
+        ]

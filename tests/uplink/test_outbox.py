@@ -132,6 +132,21 @@ def test_take_gives_up_when_time_is_up() -> None:
     assert Outbox[int]({"a": 1.0}).take(0.001) is None
 
 
+def test_a_camera_with_too_much_in_hand_is_passed_over_until_some_is_settled() -> None:
+    outbox = Outbox[int]({"a": 1.0, "b": 1.0}, capacity=5, in_hand=2)
+    for item in range(4):
+        outbox.put("a", item)
+    outbox.put("b", 10)
+    taken = [outbox.take(0.001) for _ in range(4)]
+    assert [one and one.item for one in taken] == [0, 10, 1, None]
+    outbox.close()
+    assert not outbox.exhausted
+    outbox.settle("a")
+    last = outbox.take()
+    assert last is not None
+    assert (last.turn, last.item) == (2, 2)
+
+
 def test_a_slot_holds_at_least_one() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Outbox[int]({"a": 1.0}, capacity=0)
