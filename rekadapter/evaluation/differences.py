@@ -127,7 +127,7 @@ def _difference(
 ) -> Estimate:
     n, people = int(gaps.trials.sum()), gaps.people
     if people < settings.evidence.min_people:
-        reason = too_few_people(people, settings) if n else "nothing was measured"
+        reason = too_few_people(people, settings.evidence) if n else "nothing was measured"
         return refused(n, discordant, people, reason)
     value = float(gaps.errors.sum() / n)
     spread = resampled_rates(gaps, settings) if resampled is None else resampled

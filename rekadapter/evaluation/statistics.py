@@ -289,7 +289,7 @@ def _estimate(
     if wrong in {0, n}:
         return _one_sided(n, wrong, people, settings)
     if people < settings.evidence.min_people:
-        return refused(n, wrong, people, too_few_people(people, settings))
+        return refused(n, wrong, people, too_few_people(people, settings.evidence))
     rate = wrong / n
     n_eff = _effective_n(rate, float(resampled().var()), n)
     low, high = wilson(rate, n_eff, settings.level)
@@ -317,7 +317,7 @@ def _one_sided(n: int, wrong: int, people: int, settings: Settings) -> Estimate:
         ci = Interval(1 - bound, 1.0, settings.level, "rule of 3 on people")
         reason = f"nothing but errors in {n} trials of {people} people: at least {1 - bound:.2g}"
     if not enough_people:
-        reason = f"{reason}; {too_few_people(people, settings)}"
+        reason = f"{reason}; {too_few_people(people, settings.evidence)}"
     return Estimate(
         value=1.0 if wrong and enough_people else None,
         n=n,
@@ -335,8 +335,9 @@ def _effective_n(rate: float, variance: float, n: int) -> float:
     return min(float(n), rate * (1 - rate) / variance) if variance > 0 else float(n)
 
 
-def too_few_people(people: int, settings: Settings) -> str:
-    return f"{people} people are too few: a figure needs {settings.evidence.min_people}"
+def too_few_people(people: int, evidence: Evidence) -> str:
+    """In words: why so few people give no figure."""
+    return f"{people} people are too few: a figure needs {evidence.min_people}"
 
 
 def _too_few_errors(wrong: int, settings: Settings) -> str:
@@ -356,7 +357,7 @@ def estimate_mean(
     codes, person = np.unique(people, return_inverse=True)
     n, count = int(values.size), int(codes.size)
     if count < settings.evidence.min_people:
-        reason = too_few_people(count, settings) if n else "nothing was measured"
+        reason = too_few_people(count, settings.evidence) if n else "nothing was measured"
         return refused(n, None, count, reason)
     tally = Tally(
         np.bincount(person, weights=values).astype(np.float64),
