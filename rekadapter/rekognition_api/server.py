@@ -249,6 +249,7 @@ def serve_forever(app: ASGIApp, host: str, port: int, *, insecure: bool = False)
     Raises:
         ConfigError: ``host`` is not loopback and ``insecure`` does not allow it; or the address
             cannot be served on.
+        BackendError: the app did not start.
     """
     if not insecure and not is_loopback(host):
         raise ConfigError(
@@ -257,7 +258,12 @@ def serve_forever(app: ASGIApp, host: str, port: int, *, insecure: bool = False)
         )
     with _listening(host, port) as listener:
         served = app if insecure else _LoopbackNames(app)
-        uvicorn.Server(_config(served)).run(sockets=[listener])
+        try:
+            uvicorn.Server(_config(served)).run(sockets=[listener])
+        except KeyboardInterrupt:  # uvicorn passes SIGINT on once it has stopped
+            logger.info("stopped")
+        except SystemExit as error:
+            raise BackendError("the service did not start: the log says why") from error
 
 
 class ServiceServer:
@@ -309,6 +315,8 @@ class ServiceServer:
     def _run(self, listener: socket.socket) -> None:
         try:
             self._server.run(sockets=[listener])
+        except SystemExit:  # uvicorn's way to say that the app did not start; it has logged why
+            logger.debug("the server left before it served")
         finally:
             self._server.settled.set()
 
@@ -340,7 +348,9 @@ def _config(app: ASGIApp) -> uvicorn.Config:
 
 def _listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio turns Nagle's algorithm off only where the protocol is named: without it every answer
+    # waits 40 ms for the client's delayed acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 from botocore.exceptions import ClientError
+from starlette.applications import Starlette
 
 from rekadapter.backends.memory import MemoryRecognizer
-from rekadapter.errors import ConfigError
+from rekadapter.errors import BackendError, ConfigError
 from rekadapter.imaging import Image
 from rekadapter.rekognition_api.server import (
     ServerSettings,
     ServiceServer,
+    _listening,
     create_app,
     is_loopback,
     serve_forever,
@@ -316,7 +322,11 @@ def test_a_body_that_never_comes_is_given_up() -> None:
             head = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
             request = f"POST / HTTP/1.1\r\nHost: localhost\r\n{head}Content-Length: 9\r\n\r\n"
             idle.sendall(request.encode())
-            assert b"RequestTimeout" in idle.recv(4096)
+            answer = b""
+            while b"RequestTimeout" not in answer:
+                received = idle.recv(4096)
+                assert received, answer
+                answer += received
 
 
 def test_many_clients_at_once_lose_nothing(url: str, material: ContractMaterial) -> None:
@@ -334,6 +344,60 @@ def test_servers_run_side_by_side() -> None:
         assert one.url != other.url
         for server in (one, other):
             assert httpx.get(f"{server.url}/healthz").status_code == 200
+
+
+def test_an_app_that_cannot_start_is_named() -> None:
+    @asynccontextmanager
+    async def failing(_: Starlette) -> AsyncIterator[None]:
+        raise RuntimeError("no disk")
+        yield
+
+    with (
+        pytest.raises(BackendError, match="did not start"),
+        ServiceServer(Starlette(lifespan=failing)),
+    ):
+        pass
+
+
+SERVE = """
+import sys
+from rekadapter.backends.memory import MemoryRecognizer
+from rekadapter.rekognition_api.server import create_app, serve_forever
+from rekadapter.rekognition_api.service import RekognitionService
+
+serve_forever(create_app(RekognitionService(MemoryRecognizer())), "127.0.0.1", int(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
+def test_serving_ends_with_the_signal() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with subprocess.Popen([sys.executable, "-c", SERVE, str(port)]) as process:  # noqa: S603  # our own text
+        try:
+            _wait_until_served(port)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) in {0, -signal.SIGTERM}
+        finally:
+            process.kill()
+
+
+def _wait_until_served(port: int) -> None:
+    for _ in range(300):
+        try:
+            assert httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
+        except httpx.ConnectError:
+            threading.Event().wait(0.1)
+        else:
+            return
+    raise AssertionError("the server never answered")
+
+
+def test_answers_are_sent_at_once() -> None:
+    # Headers and body are two writes: with Nagle's algorithm each answer would take 40 ms longer.
+    with _listening("127.0.0.1", 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP
 
 
 # --- where it may listen --------------------------------------------------------------------------

@@ -1,0 +1,332 @@
+"""A Rekognition for tests: the service over any recognizer, with faults on order.
+
+What carries a request to it (moto, a botocore client) stays outside, as with the service itself.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from rekadapter.errors import ConfigError
+from rekadapter.recognizer import Recognizer
+from rekadapter.rekognition_api.context import S3Reader, ServiceSettings
+from rekadapter.rekognition_api.faults import Fault
+from rekadapter.rekognition_api.index_delay import DelayedIndex, IndexDelay
+from rekadapter.rekognition_api.model import ServiceModel, load_model
+from rekadapter.rekognition_api.operations import OPERATIONS
+from rekadapter.rekognition_api.service import RekognitionService, ServiceAnswer
+
+DEFAULT_ACCOUNT: Final = "123456789012"
+"""The account a mock belongs to unless it is told another; moto's own default too."""
+
+_PROTOCOL_ERRORS: Final = frozenset(
+    {
+        "ExpiredTokenException",
+        "IncompleteSignatureException",
+        "InvalidSignatureException",
+        "MissingAuthenticationTokenException",
+        "SerializationException",
+        "ServiceUnavailable",
+        "UnknownOperationException",
+        "UnrecognizedClientException",
+        "ValidationException",
+    }
+)
+"""Errors of AWS's JSON protocol, which no service model lists."""
+_SERVER_ERRORS: Final = frozenset({"InternalServerError"})
+_UNAVAILABLE: Final = frozenset({"ServiceUnavailable"})
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """What shall go wrong, and with which calls.
+
+    Of the calls to ``operations`` (none named: to any), every ``every``-th is a candidate; each
+    candidate is hit with probability ``chance``, until ``times`` have been hit. A hit call takes
+    ``latency_seconds`` longer and, where ``code`` is given, ends in that error and changes nothing.
+    ``retry_after_ms`` is the hint that botocore's retries honor.
+    """
+
+    code: str | None = None
+    message: str = ""
+    status: int = 400
+    retry_after_ms: int | None = None
+    latency_seconds: float = 0.0
+    operations: frozenset[str] = frozenset()
+    times: int | None = None
+    every: int = 1
+    chance: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or (self.times is not None and self.times < 1):
+            raise ConfigError("an injection needs every >= 1 and, where given, times >= 1")
+        if not 0.0 <= self.chance <= 1.0 or self.latency_seconds < 0.0:
+            raise ConfigError("an injection needs a chance from 0 to 1 and a latency of 0 or more")
+        if self.code is None and self.latency_seconds == 0.0:
+            raise ConfigError("an injection needs an error code or a latency")
+
+
+def throttle(
+    times: int | None = None,
+    *,
+    every: int = 1,
+    chance: float = 1.0,
+    operations: Iterable[str] = (),
+    retry_after_ms: int | None = None,
+) -> Injection:
+    """``ProvisionedThroughputExceededException`` for the next ``times`` calls (None: for all).
+
+    ``every=3`` throttles each third call, ``chance=0.1`` about one in ten, by the mock's seed.
+    """
+    return Injection(
+        code="ProvisionedThroughputExceededException",
+        message="Provisioned Rate exceeded.",
+        retry_after_ms=retry_after_ms,
+        operations=_names(operations),
+        times=times,
+        every=every,
+        chance=chance,
+    )
+
+
+def fail(
+    code: str,
+    *,
+    message: str = "",
+    status: int | None = None,
+    times: int | None = None,
+    operations: Iterable[str] = (),
+) -> Injection:
+    """The AWS error ``code`` for the next ``times`` calls (None: for all).
+
+    ``status`` is the HTTP status; by default 500 for ``InternalServerError``, 503 for
+    ``ServiceUnavailable``, and 400 for anything else.
+    """
+    return Injection(
+        code=code,
+        message=message or f"{code}, injected by the mock.",
+        status=_status_of(code) if status is None else status,
+        operations=_names(operations),
+        times=times,
+    )
+
+
+def slow(seconds: float, *, times: int | None = None, operations: Iterable[str] = ()) -> Injection:
+    """``seconds`` more before the next ``times`` answers (None: all)."""
+    return Injection(latency_seconds=seconds, operations=_names(operations), times=times)
+
+
+class Lifetime(Protocol):
+    """Who ends a mock's days: a shell that resets it tells so here."""
+
+    def is_passing(self) -> bool:
+        """Whether what is set up now will be reset by the shell, and not kept."""
+        ...
+
+
+class MockedRekognition:
+    """Stateful Rekognition services, one to an account and region, and the faults they show.
+
+    ``open_recognizer`` is called once for each account and region, so that they share nothing.
+    Safe to call from several threads; the answers to one thread are the same in every run.
+    """
+
+    def __init__(
+        self,
+        open_recognizer: Callable[[], Recognizer],
+        *,
+        settings: ServiceSettings | None = None,
+        seed: int = 0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._open_recognizer = open_recognizer
+        self._settings = settings
+        self._seed = seed
+        self._sleep = sleep
+        self._lock = threading.RLock()
+        self._lifetime: Lifetime | None = None
+        self._kept: list[_Armed] = []
+        self._passing: list[_Armed] = []
+        self._calls: Counter[str] = Counter()
+        self._index_delay = IndexDelay()
+        self._kept_delay: tuple[float, Callable[[], float]] = (0.0, time.monotonic)
+        self._regions: dict[tuple[str, str], MockedRegion] = {}
+        self._model: ServiceModel | None = None
+
+    # --- what a test sets up ------------------------------------------------------------------
+
+    def inject(self, injection: Injection) -> None:
+        """Faults from now on: see ``throttle``, ``fail`` and ``slow``.
+
+        Several injections add up in the order they came in; the first error is the answer.
+
+        Raises:
+            ConfigError: Rekognition has no such operation, or no such error.
+        """
+        self._check(injection)
+        with self._lock:
+            rules = self._passing if self.is_passing() else self._kept
+            rules.append(_Armed(injection, random.Random(self._seed)))  # noqa: S311 - a repeatable draw, no secret
+
+    def calm(self) -> None:
+        """No injection and no index delay any more."""
+        with self._lock:
+            self._kept.clear()
+            self._passing.clear()
+            self._kept_delay = (0.0, time.monotonic)
+            self._index_delay.set(*self._kept_delay)
+
+    def index_delay(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Searches miss a face for ``seconds`` after it was indexed, as on AWS; 0 ends that.
+
+        SearchFaces with such a face as the probe answers that it is not in the collection.
+        ListFaces and DescribeCollection know it at once.
+        """
+        with self._lock:
+            self._index_delay.set(seconds, clock)
+            if not self.is_passing():
+                self._kept_delay = (seconds, clock)
+
+    def calls(self, operation: str) -> int:
+        """Requests for ``operation`` so far, each retry and each refused one counted."""
+        with self._lock:
+            return self._calls[operation]
+
+    # --- for the shells -----------------------------------------------------------------------
+
+    def open_region(self, s3: S3Reader | None = None) -> MockedRegion:
+        """A service of its own, without a collection yet. The caller closes it."""
+        recognizer = DelayedIndex(self._open_recognizer(), self._index_delay)
+        service = RekognitionService(recognizer, settings=self._settings, s3=s3)
+        return MockedRegion(self, recognizer, service)
+
+    def region(self, account: str, region: str) -> MockedRegion:
+        """The mock's own service of an account and region, opened at the first call."""
+        with self._lock:
+            if (account, region) not in self._regions:
+                self._regions[account, region] = self.open_region()
+            return self._regions[account, region]
+
+    def live_within(self, lifetime: Lifetime | None) -> None:
+        """Until the next call: what is set up while ``lifetime`` is passing ends with a reset."""
+        self._lifetime = lifetime
+
+    def is_passing(self) -> bool:
+        """Whether what is set up now ends with the next reset."""
+        return self._lifetime is not None and self._lifetime.is_passing()
+
+    def reset(self) -> None:
+        """Drops what was set up while the shell's mock was running, and all counts."""
+        with self._lock:
+            self._passing.clear()
+            for rule in self._kept:
+                rule.rewind(random.Random(self._seed))  # noqa: S311 - a repeatable draw, no secret
+            self._calls.clear()
+            self._index_delay.set(*self._kept_delay)
+
+    def close(self) -> None:
+        """Closes the mock's own services; their collections are gone."""
+        with self._lock:
+            opened = list(self._regions.values())
+            self._regions.clear()
+        for region in opened:
+            region.close()
+
+    def meet(self, operation: str) -> Fault | None:
+        """Counts a call of ``operation``, waits as long as it shall take, and says how it fails."""
+        with self._lock:
+            self._calls[operation] += 1
+            hits = [rule.injection for rule in self._kept + self._passing if rule.hits(operation)]
+        latency = sum(hit.latency_seconds for hit in hits)
+        if latency > 0:
+            self._sleep(latency)
+        return next((_fault(hit) for hit in hits if hit.code is not None), None)
+
+    def _check(self, injection: Injection) -> None:
+        model = self._model = self._model or load_model(OPERATIONS)
+        unknown = injection.operations - model.names
+        if unknown:
+            raise ConfigError(f"Rekognition has no operation {', '.join(sorted(unknown))}")
+        known = {error for row in model.operations.values() for error in row.errors}
+        if injection.code is not None and injection.code not in known | _PROTOCOL_ERRORS:
+            raise ConfigError(f"no operation of the mock answers {injection.code}")
+
+
+class MockedRegion:
+    """Rekognition in one account and region."""
+
+    def __init__(
+        self, mock: MockedRekognition, recognizer: Recognizer, service: RekognitionService
+    ) -> None:
+        self._mock = mock
+        self._recognizer = recognizer
+        self._service = service
+
+    def handle(self, target: str, body: bytes, *, account: str, region: str) -> ServiceAnswer:
+        """Answers one request like ``RekognitionService.handle``, unless a fault is due."""
+        return self.refusal(target) or self._service.handle(
+            target, body, account=account, region=region
+        )
+
+    def refusal(self, target: str) -> ServiceAnswer | None:
+        """The injected error due for a request, if any; the request counts as made."""
+        fault = self._mock.meet(target.rpartition(".")[2])
+        return None if fault is None else self._service.refuse(fault)
+
+    def refuse(self, fault: Fault) -> ServiceAnswer:
+        """The answer for a request that a shell turns away by itself."""
+        return self._service.refuse(fault)
+
+    def close(self) -> None:
+        self._recognizer.close()
+
+
+@dataclass(slots=True)
+class _Armed:
+    """An injection and how far it has got."""
+
+    injection: Injection
+    draw: random.Random
+    matched: int = field(default=0)
+    hit: int = field(default=0)
+
+    def hits(self, operation: str) -> bool:
+        """Whether this call is hit; to be asked once for each call."""
+        rule = self.injection
+        if rule.operations and operation not in rule.operations:
+            return False
+        self.matched += 1
+        spent = rule.times is not None and self.hit >= rule.times
+        if spent or self.matched % rule.every or self.draw.random() >= rule.chance:
+            return False
+        self.hit += 1
+        return True
+
+    def rewind(self, draw: random.Random) -> None:
+        self.draw, self.matched, self.hit = draw, 0, 0
+
+
+def _fault(injection: Injection) -> Fault:
+    return Fault(
+        code=injection.code or "",
+        message=injection.message,
+        status=injection.status,
+        retry_after_ms=injection.retry_after_ms,
+    )
+
+
+def _names(operations: Iterable[str]) -> frozenset[str]:
+    """One name, or several."""
+    return frozenset({operations} if isinstance(operations, str) else operations)
+
+
+def _status_of(code: str) -> int:
+    if code in _SERVER_ERRORS:
+        return 500
+    return 503 if code in _UNAVAILABLE else 400
