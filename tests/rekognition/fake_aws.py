@@ -156,7 +156,8 @@ class FakeAws:
         if reply.drop:
             return False
         answer = reply.on_the_wire()
-        self.bytes_sent += len(answer)
+        with self._lock:
+            self.bytes_sent += len(answer)
         connection.sendall(answer)
         return reply.keep is None
 

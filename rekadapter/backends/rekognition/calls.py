@@ -209,7 +209,7 @@ class Caller:
                 return NoFace(_vendor_answer(request, tally.request_id, exchange, error.response))
             raise translate(error, request.operation, request.about) from error
         except _UNREADABLE as error:
-            if not exchange.computed_received:
+            if not exchange.answered:
                 raise  # no answer came: the fault is ours, and shall be seen
             tally.billed += 1
             raise UnexpectedAnswerError(

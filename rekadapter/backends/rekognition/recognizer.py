@@ -228,7 +228,7 @@ class RekognitionRecognizer:
         _check_count("max_faces", wanted)
         parameters: dict[str, Any] = {
             "Image": self._sendable(image),
-            "MaxFaces": wanted,
+            "MaxFaces": int(wanted),
             "QualityFilter": quality.value,
             "DetectionAttributes": ["DEFAULT"],
         }
@@ -360,8 +360,8 @@ class RekognitionRecognizer:
                 {
                     **_in_collection(query.gallery),
                     "Image": self._sendable(image),
-                    "FaceMatchThreshold": query.threshold.value,
-                    "MaxFaces": query.limit,
+                    "FaceMatchThreshold": float(query.threshold.value),
+                    "MaxFaces": int(query.limit),
                     "QualityFilter": query.quality.value,
                 },
                 f"gallery '{query.gallery}'",
@@ -380,8 +380,8 @@ class RekognitionRecognizer:
         probe, listed = self._enrolled_face(gallery, face_id)
         request = {
             "FaceId": face_id,
-            "FaceMatchThreshold": threshold.value,
-            "MaxFaces": min(limit, MAX_CANDIDATES),
+            "FaceMatchThreshold": float(threshold.value),
+            "MaxFaces": int(min(limit, MAX_CANDIDATES)),
         }
         try:
             answer = self._on_gallery("SearchFaces", gallery, request)

@@ -57,9 +57,18 @@ class RetryPolicy:
                 its ``__cause__``.
         """
         started = self.clock()
-        jitter = tenacity.wait_random_exponential(
-            multiplier=self.base_seconds, max=self.cap_seconds
-        )
+        try:
+            return attempt()  # nearly every call ends here, without tenacity's bookkeeping
+        except RekadapterError as error:
+            if not may_retry(error):
+                raise
+            first = [error]
+
+        def replayed() -> Result:
+            """tenacity's first attempt is the one that has just failed."""
+            if first:
+                raise first.pop()
+            return attempt()
 
         def wait(state: tenacity.RetryCallState) -> float:
             hint = hint_seconds(_failure(state)) or 0.0
@@ -73,23 +82,27 @@ class RetryPolicy:
             effort.backoff_seconds += seconds
             self.sleep(seconds)
 
-        def give_up(state: tenacity.RetryCallState) -> NoReturn:
-            failure = _failure(state)
-            raise DeadlineExceededError(
-                f"no answer within {self.deadline_seconds:g} s and {effort.attempts} attempts; "
-                f"the last one: {failure} (deadline_seconds sets the time allowed)"
-            ) from failure
-
+        jitter = tenacity.wait_random_exponential(self.base_seconds, self.cap_seconds)
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(
-                lambda error: isinstance(error, RekadapterError) and may_retry(error)
-            ),
+            retry=tenacity.retry_if_exception(_judge(may_retry)),
             wait=wait,
             stop=too_late,
             sleep=back_off,
-            retry_error_callback=give_up,
+            retry_error_callback=lambda state: self._give_up(_failure(state), effort),
         )
-        return retrying(attempt)
+        return retrying(replayed)
+
+    def _give_up(self, failure: RekadapterError, effort: Effort) -> NoReturn:
+        raise DeadlineExceededError(
+            f"no answer within {self.deadline_seconds:g} s and {effort.attempts} attempts; "
+            f"the last one: {failure} (deadline_seconds sets the time allowed)"
+        ) from failure
+
+
+def _judge(
+    may_retry: Callable[[RekadapterError], bool],
+) -> Callable[[BaseException], bool]:
+    return lambda error: isinstance(error, RekadapterError) and may_retry(error)
 
 
 def _failure(state: tenacity.RetryCallState) -> RekadapterError:

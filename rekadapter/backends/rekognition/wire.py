@@ -19,7 +19,7 @@ import logging
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -42,10 +42,9 @@ _TLS_OVERHEAD_BYTES: Final = 29
 """Header, explicit nonce and tag of an AES-GCM record (RFC 5288); TLS 1.3 adds 22 (RFC 8446)."""
 
 _TCP_INFO_BYTES: Final = 256
-_BYTES_RECEIVED: Final = struct.Struct("@Q")
-_RECEIVED_AT: Final = 128
-_SENT_AT: Final = 200
-"""Places of tcpi_bytes_received and tcpi_bytes_sent in struct tcp_info (linux/tcp.h, 4.19 on)."""
+_COUNTERS: Final = struct.Struct("=128xQ64xQ")
+"""tcpi_bytes_received at 128 and tcpi_bytes_sent at 200 in struct tcp_info (linux/tcp.h, since
+4.19); an older kernel gives a shorter one."""
 
 
 class SignatureTooOld(Exception):  # noqa: N818 - not an error: it asks for another signature
@@ -69,9 +68,9 @@ class Exchange:
         "_counting",
         "_last",
         "body",
-        "computed_received",
         "computed_sent",
         "granted",
+        "headers",
         "pacer_wait",
         "received",
         "sent",
@@ -82,9 +81,9 @@ class Exchange:
         self.granted = False
         self.pacer_wait = 0.0
         self.computed_sent = 0
-        self.computed_received = 0
         self.sent = 0
         self.received = 0
+        self.headers: Mapping[str, str] = {}
         self.body: bytes | None = None
         self._before: tuple[int, int] | None = None
         self._last: tuple[int, int] | None = None
@@ -107,10 +106,15 @@ class Exchange:
         tcp = self._tcp()
         if tcp is not None:
             return tcp
-        answered = self.computed_received > 0
-        if self.sent or self.received or (self._counting and not answered):
+        if self.sent or self.received or (self._counting and not self.answered):
             return WireBytes(self.sent, self.received, "socket")
-        return WireBytes(self.computed_sent, self.computed_received, "computed")
+        received = response_size(self.headers, self.body or b"") if self.answered else 0
+        return WireBytes(self.computed_sent, received, "computed")
+
+    @property
+    def answered(self) -> bool:
+        """Whether an answer came, of whatever form."""
+        return self.body is not None
 
     def _tcp(self) -> WireBytes | None:
         if self._before is None or self._last is None:
@@ -178,8 +182,7 @@ class Wire:
         if exchange is None or not isinstance(body, bytes):
             return
         headers = response_dict.get("headers", {})
-        exchange.body = body
-        exchange.computed_received = response_size(headers, body)
+        exchange.headers, exchange.body = headers, body
         declared = str(headers.get("content-length", ""))
         if declared.isdigit() and len(body) < int(declared):
             raise ConnectionFailedError(
@@ -202,7 +205,7 @@ def request_size(request: Any) -> int:  # noqa: ANN401 - botocore's AWSPreparedR
     return size
 
 
-def response_size(headers: Any, body: bytes) -> int:  # noqa: ANN401 - urllib3's or a plain mapping
+def response_size(headers: Mapping[str, str], body: bytes) -> int:
     """Bytes of an answer as HTTP/1.1 writes it, its status text taken as "OK"."""
     return (
         len("HTTP/1.1 200 OK\r\n\r\n")
@@ -224,10 +227,9 @@ def tcp_counters(sock: socket.socket) -> tuple[int, int] | None:
         info = sock.getsockopt(socket.IPPROTO_TCP, option, _TCP_INFO_BYTES)
     except OSError:
         return None
-    if len(info) < _SENT_AT + _BYTES_RECEIVED.size:
+    if len(info) < _COUNTERS.size:
         return None
-    (sent,) = _BYTES_RECEIVED.unpack_from(info, _SENT_AT)
-    (received,) = _BYTES_RECEIVED.unpack_from(info, _RECEIVED_AT)
+    received, sent = _COUNTERS.unpack_from(info)
     return sent, received
 
 
