@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import NoReturn, TypeAlias
+from typing import Final, NoReturn, TypeAlias
 
 from rekadapter.errors import InvalidRequestError
 from rekadapter.rekognition_api.model import (
@@ -37,6 +37,10 @@ WireObject: TypeAlias = Mapping[str, WireValue]
 
 Plain: TypeAlias = StringShape | IntegerShape | FloatShape | BooleanShape
 Scalar: TypeAlias = Plain | BlobShape | TimestampShape
+
+_MAX_VALUES: Final = 100_000
+"""16 MB of empty lists would take half a gigabyte once parsed; 4096 face ids are the longest list
+that an operation takes."""
 
 
 class Rule(StrEnum):
@@ -73,10 +77,13 @@ def parse_object(body: bytes) -> Mapping[str, object]:
     """The JSON object of a request body; an empty body counts as an empty object.
 
     Raises:
-        MalformedError: not UTF-8, not JSON (NaN and Infinity are not), too deep, or not an object.
+        MalformedError: not UTF-8, not JSON (NaN and Infinity are not), too deep, too many values,
+            or not an object.
     """
     if not body.strip():
         return {}
+    if sum(map(body.count, (b"[", b"{", b","))) > _MAX_VALUES:
+        raise MalformedError("the body has too many values")
     try:
         parsed = json.loads(body.decode(), parse_constant=_refuse_constant)
     except RecursionError as error:

@@ -71,18 +71,15 @@ class Context:
     """One request's surroundings.
 
     Every account and region sees the same galleries for now; they only show in ARNs.
+    ``model_version`` is ``FaceModelVersion``: the recognizer's own name of its model.
     """
 
     recognizer: Recognizer
+    model_version: str
     settings: ServiceSettings
     account: str
     region: str
     s3: S3Reader | None = None
-
-    @property
-    def model_version(self) -> str:
-        """``FaceModelVersion``: the recognizer's own name of its model."""
-        return self.recognizer.capabilities.model
 
     def collection_arn(self, gallery: GalleryId) -> str:
         return f"arn:aws:rekognition:{self.region}:{self.account}:collection/{gallery}"

@@ -51,6 +51,7 @@ class RekognitionService:
     ) -> None:
         _check_scale(recognizer)
         self._recognizer = recognizer
+        self._model_version = recognizer.capabilities.model
         self._settings = settings or ServiceSettings()
         self._s3 = s3
         self._model = load_model(OPERATIONS)
@@ -64,7 +65,14 @@ class RekognitionService:
         operation = self._operation(target)
         if isinstance(operation, Fault):
             return self._failed(operation, request_id)
-        context = Context(self._recognizer, self._settings, account, region, self._s3)
+        context = Context(
+            recognizer=self._recognizer,
+            model_version=self._model_version,
+            settings=self._settings,
+            account=account,
+            region=region,
+            s3=self._s3,
+        )
         request = Request({})
         try:
             request = Request(decode_request(operation.takes, body))

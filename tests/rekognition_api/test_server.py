@@ -12,15 +12,17 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+import boto3
 import httpx
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from starlette.applications import Starlette
 
 from rekadapter.backends.memory import MemoryRecognizer
-from rekadapter.errors import BackendError, ConfigError
+from rekadapter.errors import BackendError, ConfigError, ServiceUnavailableError, ThrottledError
 from rekadapter.imaging import Image
 from rekadapter.rekognition_api.server import (
     ServerSettings,
@@ -33,6 +35,8 @@ from rekadapter.rekognition_api.server import (
 from rekadapter.rekognition_api.service import RekognitionService
 from rekadapter.testing.material import ContractMaterial
 from rekadapter.types import Detection
+
+RetryMode = Literal["standard", "legacy", "adaptive"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,6 +141,41 @@ def test_errors_arrive_as_boto3s_own_classes(
 def test_an_operation_not_served_is_a_client_error(client: RekognitionClient) -> None:
     with pytest.raises(ClientError, match="UnknownOperationException"):
         client.list_stream_processors()
+
+
+class Recovering(MemoryRecognizer):
+    """Fails twice, then works."""
+
+    def __init__(self, error: BackendError) -> None:
+        super().__init__()
+        self._error = error
+        self.calls = 0
+
+    def detect(self, image: Image) -> Detection:
+        self.calls += 1
+        if self.calls < 3:
+            raise self._error
+        return super().detect(image)
+
+
+@pytest.mark.parametrize("mode", ["standard", "legacy", "adaptive"])
+@pytest.mark.parametrize(
+    "error", [ServiceUnavailableError("down"), ThrottledError("slow", retry_after_seconds=0.01)]
+)
+def test_boto3_retries_what_may_pass(
+    material: ContractMaterial, mode: RetryMode, error: BackendError
+) -> None:
+    recovering = Recovering(error)
+    with ServiceServer(create_app(RekognitionService(recovering))) as server:
+        client = boto3.client(
+            "rekognition",
+            endpoint_url=server.url,
+            config=Config(retries={"mode": mode, "total_max_attempts": 3}),
+        )
+        answer = client.detect_faces(Image=_image(material.ann))
+        client.close()
+    assert answer["ResponseMetadata"]["RetryAttempts"] == 2
+    assert recovering.calls == 3
 
 
 # --- raw requests ---------------------------------------------------------------------------------
