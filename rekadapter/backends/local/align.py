@@ -54,7 +54,9 @@ ARCFACE_112: Final = ChipTemplate(
 """ArcFace's template (Deng et al., CVPR 2019; InsightFace's reference alignment), also SFace's."""
 
 
-def similarity_transform(points: Floats, template: Floats) -> NDArray[np.float64]:
+def similarity_transform(
+    points: Floats | NDArray[np.float64], template: Floats | NDArray[np.float64]
+) -> NDArray[np.float64]:
     """The rotation, uniform scale and shift that takes ``points`` nearest to ``template``.
 
     Least squares after S. Umeyama, "Least-squares estimation of transformation parameters between

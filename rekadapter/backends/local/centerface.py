@@ -90,8 +90,9 @@ _SHRINK_FOR_TILES: Final = 1.5
 the default size is just not tiled."""
 
 _TILE_SIDE: Final = 1024
-_OVERLAP: Final = 160
-"""Pixels that neighboring tiles share; a face up to this size lies whole in one of them."""
+_OVERLAP: Final = 96
+"""Pixels that neighboring tiles share; a face up to this size lies whole in one of them, a larger
+one is seen by the look before, at half the resolution."""
 
 
 class CenterFaceDetector:
@@ -173,22 +174,21 @@ def _has_small(faces: FaceArrays, scale: float) -> bool:
 
 
 def _tiles(size: Size, scale: float) -> Iterator[Window]:
-    """Overlapping windows that cover the image, each about 1024 pixels once scaled."""
-    side = round(_TILE_SIDE / scale)
-    overlap = round(_OVERLAP / scale)
-    for top in _starts(size.height, side, overlap):
-        for left in _starts(size.width, side, overlap):
-            width, height = min(side, size.width - left), min(side, size.height - top)
-            yield Window(left, top, width, height, scale)
+    """Overlapping windows that cover the image, each at most 1024 pixels wide once scaled."""
+    longest, overlap = round(_TILE_SIDE / scale), round(_OVERLAP / scale)
+    for top, bottom in tile_spans(size.height, longest, overlap):
+        for left, right in tile_spans(size.width, longest, overlap):
+            yield Window(left, top, right - left, bottom - top, scale)
 
 
-def _starts(length: int, side: int, overlap: int) -> list[int]:
-    """Where windows of ``side`` start so that they cover ``length`` and share ``overlap``."""
-    if length <= side:
-        return [0]
-    count = math.ceil((length - overlap) / (side - overlap))
-    step = (length - side) / (count - 1)
-    return [round(step * index) for index in range(count)]
+def tile_spans(length: int, longest: int, overlap: int) -> list[tuple[int, int]]:
+    """The fewest equal spans of at most ``longest`` that cover ``length`` and share ``overlap``."""
+    if length <= longest:
+        return [(0, length)]
+    count = math.ceil((length - overlap) / (longest - overlap))
+    side = math.ceil((length + (count - 1) * overlap) / count)
+    starts = [round((length - side) * index / (count - 1)) for index in range(count)]
+    return [(start, start + side) for start in starts]
 
 
 def _not_cut(boxes: Floats, tile: Window, size: Size) -> Indices:

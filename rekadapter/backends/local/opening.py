@@ -80,7 +80,7 @@ def open_recognizer(
 ) -> Recognizer:
     """See ``open_local``."""
     settings = _parsed(name, options)
-    models = _load(settings, context.cache_dir)
+    models = load_models(settings, context.cache_dir)
     directory = settings.gallery_dir or context.data_dir / "galleries"
     details = {
         "pack": settings.pack,
@@ -107,7 +107,8 @@ def _parsed(name: str, options: Mapping[str, object]) -> LocalOptions:
         raise ConfigError(f"backend '{name}': {problems} (options: {known})") from error
 
 
-def _load(settings: LocalOptions, cache_dir: Path) -> FaceModels:
+def load_models(settings: LocalOptions, cache_dir: Path) -> FaceModels:
+    """The models of the pack that the options name; errors as in ``open_local``."""
     sessions = SessionSettings(settings.providers, settings.threads)
     if settings.pack == EMBEDDED:
         return _embedded(settings, sessions, cache_dir)

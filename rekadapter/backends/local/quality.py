@@ -18,7 +18,7 @@ from rekadapter.imaging import Pixels
 from rekadapter.recognizer import QualityFilter
 from rekadapter.types import DetectedFace, FaceQuality, PixelBox, Pose, Reason
 
-_HEAD: Final = np.array(
+HEAD: Final = np.array(
     [
         [-31.5, 0.0, 0.0],
         [31.5, 0.0, 0.0],
@@ -31,7 +31,7 @@ _HEAD: Final = np.array(
 nose tip, corners of the mouth. Across the face: the median landmarks of frontal faces (see
 ``align.DLIB_150``) at a pupil distance of 63 mm; in depth: rounded anthropometric means."""
 
-_HEAD_INVERSE: Final = np.linalg.pinv(_HEAD - _HEAD.mean(axis=0))
+_HEAD_INVERSE: Final = np.linalg.pinv(HEAD - HEAD.mean(axis=0))
 
 _SHARPNESS_SIDE: Final = 96
 """Faces are averaged down to this long side before sharpness is measured, never enlarged."""
@@ -56,7 +56,7 @@ def estimate_pose(points: Floats) -> Pose:
     right, down = _orthonormal(camera)
     forward = np.cross(right, down)
     yaw = math.degrees(math.asin(float(np.clip(-right[2], -1, 1))))
-    pitch = math.degrees(math.atan2(float(-down[2]), float(forward[2])))
+    pitch = math.degrees(math.atan2(float(down[2]), float(forward[2])))
     return Pose(roll=roll, yaw=yaw, pitch=pitch)
 
 

@@ -1,0 +1,44 @@
+"""The embedded pack, converted once for all tests of the local backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rekadapter.backends.local.models import FaceModels
+from rekadapter.backends.local.opening import LocalOptions, load_models
+from rekadapter.backends.local.recognizer import LocalRecognizer, capabilities_of
+from rekadapter.backends.local.store import SqliteGalleryStore
+
+OpenAt = Callable[[Path], LocalRecognizer]
+
+
+@pytest.fixture(scope="session")
+def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache directory with the embedded pack converted into it on first use."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def embedded_models(model_cache: Path) -> FaceModels:
+    """The embedded pack in memory, shared by every test: models keep no state."""
+    return load_models(LocalOptions(), model_cache)
+
+
+@pytest.fixture(scope="session")
+def open_at(embedded_models: FaceModels) -> OpenAt:
+    """Opens a recognizer with the embedded pack over the galleries of a directory."""
+
+    def opened(directory: Path) -> LocalRecognizer:
+        capabilities = capabilities_of("local", embedded_models, {})
+        return LocalRecognizer(embedded_models, SqliteGalleryStore(directory), capabilities)
+
+    return opened
+
+
+@pytest.fixture
+def local(open_at: OpenAt, tmp_path: Path) -> LocalRecognizer:
+    """A recognizer with the embedded pack and no galleries."""
+    return open_at(tmp_path / "galleries")
