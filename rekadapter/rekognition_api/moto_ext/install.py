@@ -42,8 +42,9 @@ def install(mock: MockedRekognition, *, own_answers: Iterable[str] = ()) -> None
     """Has moto answer Rekognition's requests from ``mock``, in ``mock_aws`` and in its server.
 
     ``own_answers`` names those of moto's eight canned operations that the mock shall answer
-    instead. Installing again ends the mock installed before. It works before, within and between mocks, but a
-    moto server that is running already may keep its old answers.
+    instead. Installing the same again changes nothing; installing another ends the one before. It
+    works before, within and between mocks, but a moto server that is running already may keep its
+    old answers.
 
     Raises:
         ConfigError: moto is missing or is not as this extension knows it; or one of
@@ -55,6 +56,9 @@ def install(mock: MockedRekognition, *, own_answers: Iterable[str] = ()) -> None
             f"moto has no answer to {', '.join(sorted(chosen - MOTO_ANSWERS))} to be replaced: "
             "what the mock serves beside moto's operations it serves anyway"
         )
+    before = _installed()
+    if before is not None and (before.mock, before.own_answers) == (mock, chosen):
+        return
     check_moto()
     uninstall()
     _put_in_place(CollectionsBackends(mock, backends_in_place(), chosen))
@@ -77,8 +81,8 @@ def installed(mock: MockedRekognition, *, own_answers: Iterable[str] = ()) -> It
     before = _installed()
     if before is not None:
         put_in_place(before.replaced)
-    install(mock, own_answers=own_answers)
     try:
+        install(mock, own_answers=own_answers)
         yield
     finally:
         uninstall()

@@ -1,0 +1,221 @@
+"""AWS Rekognition's face collections for your tests: no account, no network, no model.
+
+With moto, call ``install()`` once and ``mock_aws`` has collections; without moto, ``with
+mocked_rekognition(client)``. Who is on which picture is drawn (``picture_of``) or declared
+(``RekognitionMock.declare``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import boto3
+
+from rekadapter.backends.memory import MemoryRecognizer
+from rekadapter.errors import ConfigError
+from rekadapter.imaging import encode_png
+from rekadapter.recognizer import Recognizer
+from rekadapter.rekognition_api import in_process
+from rekadapter.rekognition_api.context import S3Reader, ServiceSettings
+from rekadapter.rekognition_api.in_process import MockEndedError, MockTarget, MotoActiveError
+from rekadapter.rekognition_api.mocking import (
+    DEFAULT_ACCOUNT,
+    Injection,
+    MockedRegion,
+    MockedRekognition,
+    fail,
+    slow,
+    throttle,
+)
+from rekadapter.testing.declared import (
+    Declarations,
+    DeclaredFace,
+    DeclaredFinder,
+    Faces,
+    KeyMarkingReader,
+    Objects,
+    declare,
+)
+from rekadapter.testing.drawn import DrawnFace, picture
+from rekadapter.types import Size
+
+if TYPE_CHECKING:
+    from mypy_boto3_rekognition import RekognitionClient
+
+__all__ = [
+    "DeclaredFace",
+    "Injection",
+    "MockEndedError",
+    "MotoActiveError",
+    "RekognitionMock",
+    "fail",
+    "install",
+    "installed",
+    "mocked_rekognition",
+    "picture_of",
+    "slow",
+    "throttle",
+    "uninstall",
+]
+
+EVERY_ANSWER: Final = ("CompareFaces",)
+"""Those of moto's canned operations that the mock can answer for real."""
+_SIDE_PX: Final = 96
+
+
+class RekognitionMock(MockedRekognition):
+    """A Rekognition to set up in a test: pictures, faults, delays.
+
+    Under moto, what is set up while ``mock_aws`` runs ends with it, and what is set up outside
+    stays. ``recognizer`` puts another recognizer in the place of the model-free one, for instance
+    a real model's; it is called for each account and region, and nothing can be declared then.
+    """
+
+    def __init__(
+        self,
+        *,
+        recognizer: Callable[[], Recognizer] | None = None,
+        settings: ServiceSettings | None = None,
+        seed: int = 0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._declared = Declarations()
+        self._declared_for_now = Declarations()
+        self._objects = Objects()
+        self._takes_declarations = recognizer is None
+        super().__init__(
+            recognizer or self._without_model, settings=settings, seed=seed, sleep=sleep
+        )
+
+    def declare(
+        self,
+        faces: Faces,
+        *,
+        image: bytes | Path | None = None,
+        s3_key: str | None = None,
+        external_image_id: str | None = None,
+    ) -> None:
+        """Says who is on a picture: an identity, several (largest first), or ``()`` for nobody.
+
+        The picture is named by one of: ``image``, its bytes or its file; ``s3_key``, the key of an
+        ``S3Object`` or the part of it after the last slash; ``external_image_id``, for IndexFaces
+        only. A picture known in several ways goes by its bytes, then by its key. Declaring again
+        replaces. Bytes still have to be a JPEG or PNG that Rekognition would take.
+
+        Raises:
+            ConfigError: not exactly one way given, or the mock has a recognizer of its own.
+        """
+        if not self._takes_declarations:
+            raise ConfigError("a mock with a recognizer of its own looks at the pictures itself")
+        layer = self._declared_for_now if self.is_passing() else self._declared
+        declare(layer, faces, image=image, s3_key=s3_key, external_image_id=external_image_id)
+
+    def put_object(self, bucket: str, key: str, data: bytes) -> None:
+        """An object for ``S3Object`` where there is no moto: under moto its S3 is read instead."""
+        self._objects.put(bucket, key, data)
+
+    def client(self, region: str = "us-east-1") -> RekognitionClient:
+        """A boto3 client for ``region``; it reaches the mock while that is in place."""
+        return boto3.client("rekognition", region_name=region)
+
+    def open_region(self, s3: S3Reader | None = None) -> MockedRegion:
+        return super().open_region(KeyMarkingReader(s3 or self._objects, self._layers))
+
+    def reset(self) -> None:
+        self._declared_for_now.clear()
+        super().reset()
+
+    @property
+    def _layers(self) -> tuple[Declarations, Declarations]:
+        return (self._declared, self._declared_for_now)
+
+    def _without_model(self) -> Recognizer:
+        return MemoryRecognizer(DeclaredFinder(self._layers))
+
+
+def picture_of(*identities: str) -> bytes:
+    """A small PNG with a drawn face for each identity, the first one largest; of nobody without.
+
+    The mock recognizes drawn faces without a declaration, also scaled and as JPEG. No model takes
+    them for a person.
+    """
+    sides = [_SIDE_PX - 2 * place for place in range(len(identities))]
+    if sides and sides[-1] < _SIDE_PX // 2:
+        raise ConfigError(f"a drawn picture has room for {_SIDE_PX // 4} faces")
+    faces = [
+        DrawnFace(identity, _SIDE_PX // 4 + place * _SIDE_PX * 5 // 4, _SIDE_PX // 4, side)
+        for place, (identity, side) in enumerate(zip(identities, sides, strict=True))
+    ]
+    size = Size(max(1, len(faces)) * _SIDE_PX * 5 // 4 + _SIDE_PX // 4, _SIDE_PX * 3 // 2)
+    return encode_png(picture(*faces, size=size))
+
+
+def install(
+    mock: RekognitionMock | None = None, *, own_answers: Iterable[str] | None = None
+) -> RekognitionMock:
+    """Gives moto's ``mock_aws`` (and its server, in this process) stateful face collections.
+
+    Call it once, for instance in ``conftest.py``; ``install()`` again changes nothing. moto's own
+    eight operations keep their canned answers except those in ``own_answers``: ``{"CompareFaces"}``
+    has the mock compare. Returns the mock that is installed.
+
+    Raises:
+        ConfigError: moto is missing, or is not as the extension knows it.
+    """
+    from rekadapter.rekognition_api.moto_ext import install as moto_install  # noqa: PLC0415 - moto is optional
+
+    current = moto_install.installed_mock()
+    if isinstance(current, RekognitionMock) and mock is None:
+        if own_answers is None:
+            return current
+        mock = current
+    mock = mock or RekognitionMock()
+    moto_install.install(mock, own_answers=own_answers or ())
+    return mock
+
+
+def uninstall() -> None:
+    """moto's Rekognition as it was. Without an installation nothing happens."""
+    from rekadapter.rekognition_api.moto_ext import install as moto_install  # noqa: PLC0415 - moto is optional
+
+    moto_install.uninstall()
+
+
+@contextmanager
+def installed(
+    mock: RekognitionMock | None = None, *, own_answers: Iterable[str] = ()
+) -> Iterator[RekognitionMock]:
+    """``install()`` for the length of a block; afterwards moto is as it was before."""
+    from rekadapter.rekognition_api.moto_ext import install as moto_install  # noqa: PLC0415 - moto is optional
+
+    mock = mock or RekognitionMock()
+    with moto_install.installed(mock, own_answers=own_answers):
+        yield mock
+
+
+@contextmanager
+def mocked_rekognition(
+    target: MockTarget | None = None,
+    *,
+    mock: RekognitionMock | None = None,
+    account: str = DEFAULT_ACCOUNT,
+) -> Iterator[RekognitionMock]:
+    """Rekognition without moto, for a client, a boto3 or botocore session, or all new clients.
+
+    Two blocks with the same ``mock`` share its collections; a mock made here ends with the block.
+    See ``rekadapter.rekognition_api.in_process.answered_by`` for what each target means.
+
+    Raises:
+        MotoActiveError: moto's ``mock_aws`` is running: use ``install()``.
+    """
+    made = mock or RekognitionMock()
+    try:
+        with in_process.answered_by(made, target, account=account):
+            yield made
+    finally:
+        if mock is None:
+            made.close()
