@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -70,7 +71,7 @@ Rule = Callable[[Received], Reply]
 class FakeAws:
     """Answers each operation by its rule; one without a rule is unknown, as on a real service."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.rules: dict[str, Rule] = {}
         self.requests: list[Received] = []
         self.bytes_received = 0
@@ -79,7 +80,9 @@ class FakeAws:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads: list[threading.Thread] = []
         self._connections: list[socket.socket] = []
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._tls = tls
+        self.port = int(self._listener.getsockname()[1])
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         self._accepting = threading.Thread(target=self._accept, daemon=True)
         self._accepting.start()
 
@@ -127,8 +130,11 @@ class FakeAws:
     def _serve(self, connection: socket.socket, number: int) -> None:
         with connection:
             try:
-                while self._exchange(connection, number):
-                    pass
+                if self._tls is not None:
+                    connection = self._tls.wrap_socket(connection, server_side=True)
+                with connection:
+                    while self._exchange(connection, number):
+                        pass
             except OSError:
                 return
 

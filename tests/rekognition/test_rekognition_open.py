@@ -115,6 +115,21 @@ def test_profile_region_and_endpoint_come_from_awss_own_files(
     assert headers["x-amz-security-token"] == "tok"
 
 
+def test_a_compatible_service_may_be_asked_without_signature_or_credentials(
+    aws: FakeAws, open_on: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    aws.on("DetectFaces", Reply({"FaceDetails": []}))
+    open_on(unsigned=True).detect(photo())
+    assert "authorization" not in aws.requests[0].headers
+
+
+def test_aws_itself_is_never_asked_without_a_signature(context: BackendContext) -> None:
+    with pytest.raises(ConfigError, match="endpoint_url"):
+        open_rekognition("cloud", {"unsigned": True}, context)
+
+
 def test_an_endpoint_that_was_never_there_is_reported_after_few_attempts(
     context: BackendContext,
 ) -> None:

@@ -201,7 +201,8 @@ def request_size(request: Any) -> int:  # noqa: ANN401 - botocore's AWSPreparedR
     size += sum(_header_size(name, value) for name, value in request.headers.items())
     size += len(request.body or b"")
     if url.scheme == "https":
-        size += -(-size // _TLS_RECORD_BYTES) * _TLS_OVERHEAD_BYTES
+        # head and body are written one after the other, so that they share no record
+        size += (size // _TLS_RECORD_BYTES + 2) * _TLS_OVERHEAD_BYTES
     return size
 
 
