@@ -159,13 +159,17 @@ class TrackingRules:
     """When a face is taken for the one seen before.
 
     Its center lies within ``max_shift`` face sizes of where the last ones lead to, its sides are
-    within a factor of ``max_growth``, and no more than ``max_gap_seconds`` have passed.
+    within a factor of ``max_growth``, and no more than ``max_gap_seconds`` have passed. Once the
+    face's motion is known, less is allowed: ``steady_shift`` face sizes, and ``shift_per_second``
+    more as time passes; else whoever steps in front of a face would take over its track.
     Photographs of a folder count one second apart, so by default they are never joined.
     """
 
     max_gap_seconds: float = 0.9
-    max_shift: float = 1.0
+    max_shift: float = 1.8
     max_growth: float = 1.7
+    steady_shift: float = 0.3
+    shift_per_second: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,9 @@ class _Track:
 
 _TRUSTED_SECONDS = 0.3
 """How far ahead a face's motion is believed; a walker turns, and noise grows with the distance."""
+
+
+_SIGHTINGS_TO_KNOW_MOTION = 3
 
 
 class Tracker:
@@ -252,8 +259,9 @@ class Tracker:
         pairs = []
         for track in self._alive.values():
             expected = _expected(track, seconds)
+            max_shift = self._max_shift(track, seconds)
             for place, face in enumerate(faces):
-                affinity = _affinity(expected, face.face.box, self._rules)
+                affinity = _affinity(expected, face.face.box, max_shift, self._rules.max_growth)
                 if affinity is not None:
                     pairs.append((-affinity, track.number, place))
         found: dict[int, _Track] = {}
@@ -263,6 +271,13 @@ class Tracker:
                 used.add(number)
                 found[place] = self._alive[number]
         return found
+
+    def _max_shift(self, track: _Track, seconds: float) -> float:
+        rules = self._rules
+        if track.sightings < _SIGHTINGS_TO_KNOW_MOTION:
+            return rules.max_shift
+        passed = seconds - track.last_seconds
+        return min(rules.max_shift, rules.steady_shift + rules.shift_per_second * passed)
 
     def _see(self, track: _Track | None, seconds: float, face: FaceIdentification) -> int:
         box = face.face.box
@@ -350,7 +365,9 @@ def _velocity(track: _Track, seconds: float, box: BoundingBox) -> Point:
     )
 
 
-def _affinity(expected: BoundingBox, box: BoundingBox, rules: TrackingRules) -> float | None:
+def _affinity(
+    expected: BoundingBox, box: BoundingBox, max_shift: float, max_growth: float
+) -> float | None:
     """How likely ``box`` shows the face expected, higher is likelier; None if it cannot be."""
     width, height = (expected.width + box.width) / 2, (expected.height + box.height) / 2
     if min(expected.width, expected.height, box.width, box.height) <= 0:
@@ -364,6 +381,6 @@ def _affinity(expected: BoundingBox, box: BoundingBox, rules: TrackingRules) -> 
     shift = math.hypot(
         (box.center.x - expected.center.x) / width, (box.center.y - expected.center.y) / height
     )
-    if growth > rules.max_growth or shift > rules.max_shift:
+    if growth > max_growth or shift > max_shift:
         return None
     return expected.iou(box) - shift

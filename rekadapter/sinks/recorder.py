@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from rekadapter.observation import CandidateRecord, Decision, Observation, TrackRecord
 from rekadapter.sinks.sink import OriginalAnswer, Sink
 from rekadapter.tracking import DecisionRules, EndedTrack, Tracker, TrackingRules, decide
-from rekadapter.types import CameraId, DetectedFace, FaceIdentification, Reason
+from rekadapter.types import CameraId, DetectedFace, FaceIdentification, Reason, SubjectId
 from rekadapter.uplink.uploader import STOPPED, Answer
 
 
@@ -22,7 +22,9 @@ class Recorder:
     """The answers of one backend about one camera, in any order; writes them in the order in which
     the frames were taken. One thread owns it.
 
-    Thumbnails are kept one a track: the sighting with most pixels between the eyes.
+    Thumbnails are kept one a track: the sighting with most pixels between the eyes. For a track
+    that is named it is one that supports the name: a reader has to see what the decision rests on,
+    also where the track went astray to another person.
     """
 
     def __init__(
@@ -43,7 +45,7 @@ class Recorder:
         self._prefix = thumbnail_prefix
         self._early: dict[int, Answer] = {}
         self._next_turn = 0
-        self._best: dict[int, _BestFace] = {}
+        self._best: dict[int, dict[SubjectId | None, _BestFace]] = {}
 
     def take(self, answer: Answer) -> Iterator[Answer]:
         """Keeps ``answer`` until those before it are there, then writes; gives back each answer
@@ -91,9 +93,10 @@ class Recorder:
             reason = answer.failure.reason if answer.failure else Reason.NO_FACE
             self._sink.observe(self._observation(answer, _unknown(reason)))
         for place, (face, track) in enumerate(zip(answer.faces, followed.tracks, strict=True)):
+            seen = self._of_face(answer, face, track)
             if track is not None and answer.thumbnails:
-                self._keep_better(track, face.face, answer.thumbnails[place])
-            self._sink.observe(self._of_face(answer, face, track))
+                self._keep_better(track, seen, face.face, answer.thumbnails[place])
+            self._sink.observe(seen)
 
     def _of_face(self, answer: Answer, face: FaceIdentification, track: int | None) -> Observation:
         seen = face.face
@@ -123,18 +126,25 @@ class Recorder:
             latency_seconds=answer.latency_seconds,
         )
 
-    def _keep_better(self, track: int, face: DetectedFace, jpeg: bytes) -> None:
+    def _keep_better(self, track: int, seen: Observation, face: DetectedFace, jpeg: bytes) -> None:
         rank = (face.eye_distance_px or 0.0, face.box.area)
-        held = self._best.get(track)
+        best = self._best.setdefault(track, {})
+        held = best.get(seen.decision.subject)
         if held is None or rank > held.rank:
-            self._best[track] = _BestFace(rank, jpeg)
+            best[seen.decision.subject] = _BestFace(rank, jpeg)
+
+    def _thumbnail(self, track: EndedTrack) -> str | None:
+        best = self._best.pop(track.track, {})
+        supporting = best.get(track.decision.subject) if track.decision.subject else None
+        shown = supporting or max(best.values(), key=lambda face: face.rank, default=None)
+        if shown is None:
+            return None
+        name = f"{self._prefix}-track{track.track}.jpg"
+        self._sink.keep_face(name, shown.jpeg)
+        return name
 
     def _end(self, tracks: tuple[EndedTrack, ...]) -> None:
         for track in tracks:
-            best = self._best.pop(track.track, None)
-            name = f"{self._prefix}-track{track.track}.jpg" if best else None
-            if best and name:
-                self._sink.keep_face(name, best.jpeg)
             self._sink.end_track(
                 TrackRecord(
                     backend=self._backend,
@@ -145,7 +155,7 @@ class Recorder:
                     sightings=track.sightings,
                     decision=track.decision,
                     median_eye_distance_px=track.median_eye_distance_px,
-                    thumbnail=name,
+                    thumbnail=self._thumbnail(track),
                 )
             )
 
