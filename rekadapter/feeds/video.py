@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from rekadapter.errors import FeedError
 from rekadapter.feeds.frames import FeedSpec, Frame, LostFrame, Sampler
-from rekadapter.imaging import Image, upright
+from rekadapter.imaging import MAX_PIXELS, Image, upright
 
 _EXIF_ORIENTATION: Final = {0: 1, 90: 8, 180: 3, -180: 3, -90: 6}
 """FFmpeg's display rotation (degrees counterclockwise) as the EXIF orientation that undoes it."""
@@ -110,7 +110,11 @@ class _Reading:
         if picture.is_corrupt:
             yield self._lost("the decoder calls the picture damaged")
             return
-        captured_at = datetime.fromtimestamp(self._facts.starts_at.timestamp() + self._seconds, UTC)
+        try:
+            captured_at = self._facts.starts_at + timedelta(seconds=self._seconds)
+        except OverflowError:
+            yield self._lost("its timestamp is beyond any calendar")
+            return
         image = Image.from_pixels(_bgr(picture))
         yield Frame(self._spec.camera, self._index, self._seconds, captured_at, image)
 
@@ -148,7 +152,8 @@ class _Reading:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     try:
-        container = av.open(str(path), mode="r")
+        # A title in an unknown encoding is no reason to refuse the pictures.
+        container = av.open(str(path), mode="r", metadata_errors="replace")
     except (FFmpegError, OSError) as error:
         raise FeedError(
             f"{path} is not a video that can be read: {error.strerror or error}"
@@ -156,7 +161,10 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     with container:
         if not container.streams.video:
             raise FeedError(f"{path} has no video stream: give a file that has one")
-        yield container, container.streams.video[0]
+        stream = container.streams.video[0]
+        if stream.codec_context.width * stream.codec_context.height > MAX_PIXELS:
+            raise FeedError(f"{path} has frames of more than {MAX_PIXELS} pixels: scale it down")
+        yield container, stream
 
 
 def _facts(container: InputContainer, stream: VideoStream, path: Path) -> _Facts:

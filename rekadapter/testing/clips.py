@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -29,12 +30,21 @@ def even(images: Iterable[Image], *, fps: float) -> tuple[ClipFrame, ...]:
     return tuple(ClipFrame(index / fps, image) for index, image in enumerate(images))
 
 
-def write_clip(path: Path, frames: Iterable[ClipFrame], *, rotated_degrees: int = 0) -> Path:
+def write_clip(
+    path: Path,
+    frames: Iterable[ClipFrame],
+    *,
+    rotated_degrees: int = 0,
+    recorded_at: datetime | None = None,
+) -> Path:
     """Writes an H.264 file that keeps each frame's own timestamp; all of one size, sides even.
 
-    ``rotated_degrees`` (counterclockwise, multiples of 90) asks players to turn the picture.
+    ``rotated_degrees`` (counterclockwise, multiples of 90) asks players to turn the picture;
+    ``recorded_at`` is stated as the time of recording.
     """
     with av.open(str(path), "w") as container:
+        if recorded_at is not None:
+            container.metadata["creation_time"] = recorded_at.isoformat()
         stream = None
         for frame in frames:
             if stream is None:

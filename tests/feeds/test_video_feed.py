@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import av
@@ -200,3 +202,47 @@ def test_an_mp4_cut_before_its_index_is_refused_at_once(tmp_path: Path) -> None:
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     with pytest.raises(FeedError, match=r"cut\.mp4 is not a video that can be read"):
         opened(cut)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".avi"])
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_is_damaged_only_a_feed_error_is_raised(
+    tmp_path: Path, suffix: str, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    data = bytearray(write_clip(tmp_path / f"whole{suffix}", even(noise(12), fps=20)).read_bytes())
+    for place in random.integers(0, len(data), 10 ** (seed % 3)):
+        data[place] = int(random.integers(256))
+    damaged = tmp_path / f"damaged{suffix}"
+    damaged.write_bytes(data)
+    items: list[Frame | LostFrame] = []
+    with contextlib.suppress(FeedError):
+        items.extend(opened(damaged).frames())
+    assert [item.index for item in items] == list(range(len(items)))
+    times = [item.seconds for item in items]
+    assert times == sorted(times)
+
+
+def test_a_title_in_an_unknown_encoding_does_not_matter(tmp_path: Path) -> None:
+    whole = write_clip(tmp_path / "whole.mkv", even([shade(90)] * 3, fps=5))
+    data = whole.read_bytes()
+    assert data.count(b"DURATION") == 1
+    odd = tmp_path / "odd.mkv"
+    odd.write_bytes(data.replace(b"DURATION", b"DURAT\x96ON"))
+    assert len(frames(opened(odd))) == 3
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_the_recording_time_a_file_states_is_believed(tmp_path: Path, suffix: str) -> None:
+    stated = datetime(2025, 3, 4, 5, 6, 7, tzinfo=UTC)
+    shades = even([shade(90)] * 2, fps=1)
+    clip = write_clip(tmp_path / f"a{suffix}", shades, recorded_at=stated)
+    times = [frame.captured_at for frame in frames(opened(clip))]
+    assert times == [stated, stated + timedelta(seconds=1)]
+
+
+def test_otherwise_the_file_time_has_to_do(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.avi", even([shade(90)] * 2, fps=1))
+    first, second = (frame.captured_at.timestamp() for frame in frames(opened(clip)))
+    assert first == pytest.approx(clip.stat().st_mtime)
+    assert second == pytest.approx(first + 1)
