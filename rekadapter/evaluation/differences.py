@@ -80,9 +80,9 @@ def paired_difference(
     The p-value flips the sign of each person's mean difference at random: were the systems equal,
     A and B could change names on any person. (With one search per person this is McNemar's exact
     test.) The interval is the difference of the two rates plus or minus z standard errors over
-    resampled people; one more discordant person each way is added to the variance, so that data
-    with no or few disagreements do not look certain (with none it gives 2.8 / people, about the
-    rule of 3).
+    resampled people; one more person differing each way, as much as those who do, is added to the
+    variance, so that data with no or few differences do not look certain (with none it gives
+    2.8 / people, about the rule of 3).
 
     Args:
         trials: what each system got wrong.
@@ -131,7 +131,7 @@ def _difference(
         return refused(n, discordant, people, reason)
     value = float(gaps.errors.sum() / n)
     spread = resampled_rates(gaps, settings) if resampled is None else resampled
-    error = math.sqrt(float(spread.var()) + 2 / people**2)
+    error = math.sqrt(float(spread.var()) + 2 * _typical_gap(gaps) ** 2 / people**2)
     reach = NormalDist().inv_cdf(0.5 + settings.level / 2) * error
     enough = discordant >= settings.evidence.min_errors
     few = f"the systems differ on {discordant} people only"
@@ -147,10 +147,19 @@ def _difference(
     )
 
 
+def _typical_gap(gaps: Tally) -> float:
+    """Root mean square of the differing people's mean differences; 1 where nobody differs."""
+    means = gaps.errors / gaps.trials
+    moved = means[means != 0]
+    return math.sqrt(float((moved**2).mean())) if moved.size else 1.0
+
+
 def _sign_flip(differences: FloatArray, settings: Settings) -> float:
     moved = differences[differences != 0]  # a sign flip leaves a zero where it is
-    if moved.size == 0:
-        return 1.0
+    if moved.size < 2:
+        return 1.0  # one person's sign is as likely either way
+    # sorted and turned, so that neither the order of people nor which system is A moves the draw
+    moved = np.sort(moved if moved.sum() >= 0 else -moved)
     tested = scipy.stats.permutation_test(
         (moved,),
         lambda x, axis: np.sum(x, axis=axis),
