@@ -10,6 +10,7 @@ import io
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
@@ -59,7 +60,8 @@ def answered_by(
     as target is as it was.
 
     Raises:
-        ConfigError: the target is another service's client, or nothing of the kind.
+        ConfigError: the target is another service's client, or nothing of the kind. A request
+            raises it where an outer block mocks the same client.
         MotoActiveError: moto's mock is running; use its extension instead.
     """
     _refuse_beside_moto()
@@ -86,20 +88,21 @@ class _Interceptor:
         self._mock = mock
         self._account = account
         self._ended = False
+        self._since = time.monotonic_ns()
 
     def end(self) -> None:
         self._ended = True
 
     def __call__(self, request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
-        if _ANSWERED in request.headers:
-            return None  # by a mock put before this one: botocore asks every handler
+        if self._is_answered(request):
+            return None
         if self._ended:
             raise MockEndedError(
                 "this client was made under a mocked Rekognition that has ended: "
                 "make clients within the block that uses them"
             )
         _refuse_beside_moto()
-        request.headers[_ANSWERED] = "1"
+        request.headers[_ANSWERED] = str(self._since)
         region = _region_of(request)
         answer = self._mock.region(self._account, region).handle(
             _text(request.headers.get("X-Amz-Target")),
@@ -109,6 +112,18 @@ class _Interceptor:
         )
         headers = HTTPHeaders.from_dict(answer.headers)
         return AWSResponse(request.url, answer.status, headers, _Raw(answer.body))
+
+    def _is_answered(self, request: AWSPreparedRequest) -> bool:
+        """By a later mock: botocore asks every handler, and takes the first answer."""
+        answered_by = request.headers.get(_ANSWERED)
+        if answered_by is None:
+            return False
+        if int(answered_by) < self._since:
+            raise ConfigError(
+                "an outer block mocks this client already and has answered in place of the inner "
+                "one: mock the client once, or make another within the inner block"
+            )
+        return True
 
 
 class _Raw(io.BytesIO):
@@ -134,7 +149,7 @@ def _before_every_client(interceptor: _Interceptor) -> Iterator[None]:
     set aside."""
     row = (_EVENT, interceptor, REGISTER_FIRST)
     with patch.dict(os.environ, _environment()), patch.object(boto3, "DEFAULT_SESSION", None):
-        BUILTIN_HANDLERS.append(row)
+        BUILTIN_HANDLERS.insert(0, row)  # before those of an outer block
         try:
             yield
         finally:

@@ -64,7 +64,10 @@ __all__ = [
 
 EVERY_ANSWER: Final = ("CompareFaces",)
 """Those of moto's canned operations that the mock can answer for real."""
-_SIDE_PX: Final = 96
+_SIDES_PX: Final = range(120, 10, -10)
+"""At multiples of ten a drawn face's fields have whole pixels, so that all sizes look alike."""
+_MARGIN_PX: Final = 20
+_PITCH_PX: Final = _SIDES_PX[0] + _MARGIN_PX
 
 
 class RekognitionMock(MockedRekognition):
@@ -143,14 +146,13 @@ def picture_of(*identities: str) -> bytes:
     The mock recognizes drawn faces without a declaration, also scaled and as JPEG. No model takes
     them for a person.
     """
-    sides = [_SIDE_PX - 2 * place for place in range(len(identities))]
-    if sides and sides[-1] < _SIDE_PX // 2:
-        raise ConfigError(f"a drawn picture has room for {_SIDE_PX // 4} faces")
+    if len(identities) > len(_SIDES_PX):
+        raise ConfigError(f"a drawn picture has room for {len(_SIDES_PX)} faces")
     faces = [
-        DrawnFace(identity, _SIDE_PX // 4 + place * _SIDE_PX * 5 // 4, _SIDE_PX // 4, side)
-        for place, (identity, side) in enumerate(zip(identities, sides, strict=True))
+        DrawnFace(identity, _MARGIN_PX + place * _PITCH_PX, _MARGIN_PX, side)
+        for place, (identity, side) in enumerate(zip(identities, _SIDES_PX, strict=False))
     ]
-    size = Size(max(1, len(faces)) * _SIDE_PX * 5 // 4 + _SIDE_PX // 4, _SIDE_PX * 3 // 2)
+    size = Size(_MARGIN_PX + max(1, len(faces)) * _PITCH_PX, 2 * _MARGIN_PX + _SIDES_PX[0])
     return encode_png(picture(*faces, size=size))
 
 
