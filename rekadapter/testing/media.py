@@ -33,6 +33,7 @@ FRAMES_PER_SECOND: Final = 10
 
 _SEED: Final = 2026
 _NOISE_FIELDS: Final = 4
+_FADE_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,8 @@ class _Clip:
 
 _ENROLLED: Final = ("astronaut", "black-shirt", "red-shirt", "black-top")
 
+# Nobody moves by more than about a face's width in half a second, so that trackers can follow them
+# at two frames a second, as the demo samples them.
 _CLIPS: Final = (
     _Clip(
         "lobby",
@@ -133,18 +136,18 @@ _CLIPS: Final = (
             ),
             _Walk(
                 "long-hair",
-                3.0,
-                11.0,
-                _Place(-0.08, 0.46, 36),
-                _Place(1.08, 0.44, 33),
+                2.4,
+                12.8,
+                _Place(-0.04, 0.44, 34),
+                _Place(0.54, 0.45, 37),
                 _Treatment(gain=0.95, blur_px=0.4, tilt_degrees=-4),
             ),
             _Walk(
                 "black-shirt",
                 5.0,
                 12.6,
-                _Place(0.78, 0.34, 22),
-                _Place(0.64, 0.42, 50),
+                _Place(0.80, 0.34, 22),
+                _Place(0.70, 0.42, 50),
                 _Treatment(gain=1.06, blur_px=0.6, tilt_degrees=-5),
             ),
         ),
@@ -160,24 +163,24 @@ _CLIPS: Final = (
                 "red-shirt",
                 0.6,
                 6.2,
-                _Place(0.62, 0.36, 12),
-                _Place(0.48, 0.42, 42),
+                _Place(0.56, 0.36, 12),
+                _Place(0.44, 0.42, 42),
                 _Treatment(gain=0.82, blur_px=0.5, tilt_degrees=4, mirrored=True),
             ),
             _Walk(
                 "dark-hair",
-                4.5,
-                10.5,
-                _Place(1.12, 0.42, 34),
-                _Place(-0.12, 0.44, 36),
+                1.6,
+                12.2,
+                _Place(1.06, 0.42, 36),
+                _Place(-0.02, 0.44, 37),
                 _Treatment(gain=0.9, blur_px=0.4),
             ),
             _Walk(
                 "black-top",
-                7.5,
+                7.0,
                 12.4,
-                _Place(0.70, 0.36, 18),
-                _Place(0.62, 0.42, 44),
+                _Place(0.74, 0.36, 18),
+                _Place(0.66, 0.42, 44),
                 _Treatment(gain=0.92, blur_px=0.5, tilt_degrees=-3),
             ),
         ),
@@ -193,16 +196,16 @@ _CLIPS: Final = (
                 "gray-portrait",
                 1.0,
                 6.0,
-                _Place(0.46, 0.36, 10),
-                _Place(0.42, 0.42, 36),
+                _Place(0.48, 0.36, 10),
+                _Place(0.54, 0.42, 36),
                 _Treatment(gain=0.8, blur_px=0.4, tilt_degrees=-2),
             ),
             _Walk(
                 "black-shirt",
-                5.5,
-                10.8,
-                _Place(-0.10, 0.40, 30),
-                _Place(1.10, 0.42, 34),
+                3.4,
+                11.4,
+                _Place(-0.06, 0.42, 32),
+                _Place(0.60, 0.42, 36),
                 _Treatment(gain=0.62, blur_px=0.8, tilt_degrees=4, mirrored=True),
             ),
         ),
@@ -218,25 +221,25 @@ _CLIPS: Final = (
                 "astronaut",
                 0.0,
                 11.9,
-                _Place(0.20, 0.52, 6),
-                _Place(0.34, 0.60, 8),
-                _Treatment(gain=0.9, blur_px=0.5),
+                _Place(0.22, 0.54, 7),
+                _Place(0.30, 0.58, 9),
+                _Treatment(gain=0.95, blur_px=0.3),
             ),
             _Walk(
                 "red-shirt",
                 1.5,
                 10.5,
-                _Place(0.86, 0.55, 7),
-                _Place(0.52, 0.62, 8),
-                _Treatment(gain=0.85, blur_px=0.5, mirrored=True),
+                _Place(0.84, 0.55, 7),
+                _Place(0.70, 0.60, 9),
+                _Treatment(gain=0.95, blur_px=0.3, mirrored=True),
             ),
             _Walk(
                 "long-hair",
                 3.0,
                 11.0,
-                _Place(0.60, 0.50, 6),
-                _Place(0.72, 0.54, 7),
-                _Treatment(blur_px=0.5),
+                _Place(0.50, 0.52, 6),
+                _Place(0.56, 0.55, 7),
+                _Treatment(blur_px=0.3),
             ),
         ),
     ),
@@ -248,7 +251,7 @@ _NOTES: Final = (
     "The roster was made from the same few photographs as the clips (one photograph a person), so "
     "that every camera picture of an enrolled person resembles the enrolled one far more than a "
     "real camera's would. Nothing here says how accurate either system is.",
-    "The camera 'parking' shows people with 6 to 8 pixels between the eyes on purpose: too few to "
+    "The camera 'parking' shows people with 6 to 9 pixels between the eyes on purpose: too few to "
     "recognize anybody.",
     "People are named by what they wear. The photographs ship inside the Python packages "
     "scikit-image and InsightFace; rekadapter itself carries none.",
@@ -322,6 +325,11 @@ def _place(walk: _Walk, seconds: float) -> _Place:
     )
 
 
+def _visibility(walk: _Walk, seconds: float) -> float:
+    """Grows to 1 as somebody comes out of a door."""
+    return min(1.0, 0.4 + (seconds - walk.first_seconds) / _FADE_SECONDS)
+
+
 def _present(walk: _Walk, seconds: float) -> bool:
     return walk.first_seconds <= seconds <= walk.last_seconds
 
@@ -358,7 +366,8 @@ def _pictures(clip: _Clip, cast: dict[str, Person]) -> Iterator[Pixels]:
         picture = backdrop.copy()
         present = [walk for walk in clip.walks if _present(walk, seconds)]
         for walk in sorted(present, key=lambda walk: _place(walk, seconds).eyes_px):
-            _paste(picture, sprites[walk], walk.look, _place(walk, seconds))
+            shown = _scaled(sprites[walk], _place(walk, seconds).eyes_px, walk.look.blur_px)
+            _paste(picture, shown, _place(walk, seconds), _visibility(walk, seconds))
         noise = np.roll(fields[frame % _NOISE_FIELDS], int(random.integers(clip.size.height)), 0)
         yield np.asarray(cv2.add(picture, noise, dtype=cv2.CV_8U), np.uint8)
 
@@ -396,32 +405,33 @@ def _sprite(person: Person, look: _Treatment) -> _Sprite:
     return _Sprite(pixels, (x, y), person.eye_distance_px)
 
 
-def _paste(picture: Pixels, sprite: _Sprite, look: _Treatment, place: _Place) -> None:
-    """Draws a person into ``picture``, in place; never larger than photographed."""
-    scale = place.eyes_px / sprite.eye_distance_px
-    if scale > 1:
-        raise ValueError(f"no more than {sprite.eye_distance_px:.0f} px between these eyes")
-    small = _scaled(sprite.pixels, scale, look.blur_px)
-    height, width = small.shape[:2]
-    left = round(place.x * picture.shape[1] - sprite.eyes_center[0] * scale)
-    top = round(place.y * picture.shape[0] - sprite.eyes_center[1] * scale)
+def _paste(picture: Pixels, sprite: _Sprite, place: _Place, visibility: float) -> None:
+    """Draws a person into ``picture``, in place."""
+    height, width = sprite.pixels.shape[:2]
+    left = round(place.x * picture.shape[1] - sprite.eyes_center[0])
+    top = round(place.y * picture.shape[0] - sprite.eyes_center[1])
     x0, y0 = max(left, 0), max(top, 0)
     x1, y1 = min(left + width, picture.shape[1]), min(top + height, picture.shape[0])
     if x0 >= x1 or y0 >= y1:
         return
-    part = small[y0 - top : y1 - top, x0 - left : x1 - left].astype(np.float32)
-    alpha = part[..., 3:] / 255
+    part = sprite.pixels[y0 - top : y1 - top, x0 - left : x1 - left].astype(np.float32)
+    alpha = part[..., 3:] * (visibility / 255)
     under = picture[y0:y1, x0:x1]
     picture[y0:y1, x0:x1] = (part[..., :3] * alpha + under * (1 - alpha)).round().astype(np.uint8)
 
 
-def _scaled(sprite: Pixels, scale: float, blur_px: float) -> Pixels:
-    height, width = sprite.shape[:2]
+def _scaled(sprite: _Sprite, eyes_px: float, blur_px: float) -> _Sprite:
+    """The sprite with its eyes ``eyes_px`` apart: never larger than photographed."""
+    scale = eyes_px / sprite.eye_distance_px
+    if scale > 1:
+        raise ValueError(f"no more than {sprite.eye_distance_px:.0f} px between these eyes")
+    height, width = sprite.pixels.shape[:2]
     size = (max(2, round(width * scale)), max(2, round(height * scale)))
-    small = cv2.resize(sprite, size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(sprite.pixels, size, interpolation=cv2.INTER_AREA)
     if blur_px:
         small = cv2.GaussianBlur(small, (0, 0), blur_px)
-    return np.asarray(small, np.uint8)
+    x, y = sprite.eyes_center
+    return _Sprite(np.asarray(small, np.uint8), (x * scale, y * scale), eyes_px)
 
 
 # --- video ------------------------------------------------------------------------------------
