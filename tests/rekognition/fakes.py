@@ -51,11 +51,11 @@ class KeptPacer:
     def __init__(self) -> None:
         self.sizes: list[int] = []
         self.waits: list[float] = []
-        self.interrupted = False
+        self.failure: BaseException | None = None
 
     def wait_to_send(self, size_bytes: int) -> float:
-        if self.interrupted:
-            raise KeyboardInterrupt
+        if self.failure is not None:
+            raise self.failure
         self.sizes.append(size_bytes)
         return self.waits.pop(0) if self.waits else 0.0
 

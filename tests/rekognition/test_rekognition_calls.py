@@ -23,6 +23,7 @@ from rekadapter.errors import (
     InvalidRequestError,
     RekadapterError,
     ServiceUnavailableError,
+    StoppedError,
     ThrottledError,
     UnexpectedAnswerError,
 )
@@ -349,8 +350,19 @@ def test_no_face_where_no_image_was_sent_is_an_answer_not_understood(
         rig.caller.call(Request("ListFaces", {"CollectionId": "lobby"}, "gallery 'lobby'"))
 
 
+def test_a_run_that_stops_while_a_request_waits_sends_and_charges_nothing(
+    aws: FakeAws, rig: Rig
+) -> None:
+    rig.pacer.failure = StoppedError("the run was stopped")
+    with pytest.raises(StoppedError):
+        rig.ask()
+    record = rig.log.records[0]
+    assert (record.outcome, record.bytes_sent, record.price_usd) == ("StoppedError", 0, 0.0)
+    assert aws.requests == []
+
+
 def test_an_interrupted_call_is_logged_too(aws: FakeAws, rig: Rig) -> None:
-    rig.pacer.interrupted = True
+    rig.pacer.failure = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         rig.ask()
     assert rig.log.outcomes() == ["interrupted"]

@@ -68,6 +68,15 @@ def test_a_wrong_option_is_named_and_its_secret_is_not(
     assert "cloud" in str(raised.value) or "prices" in options
 
 
+def test_a_password_in_awss_own_endpoint_setting_is_refused_and_not_repeated(
+    context: BackendContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_REKOGNITION", "https://me:hunter2@127.0.0.1")
+    with pytest.raises(ConfigError, match="password") as raised:
+        open_rekognition("cloud", {}, context)
+    assert "hunter2" not in str(raised.value)
+
+
 def test_no_region_says_where_to_name_one(
     context: BackendContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:

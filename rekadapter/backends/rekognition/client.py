@@ -93,7 +93,7 @@ def open_client(name: str, options: RekognitionOptions) -> Any:  # noqa: ANN401 
         )
         # the client has asked the chain already; this reads what it found
         credentials = session.get_credentials()
-        _refuse_unknown_region(about, session, client)
+        _refuse_endpoint(about, session, client)
     if credentials is None and not options.unsigned:
         raise CredentialsError(
             f"{about}: AWS's credential chain found no credentials: run `aws configure` or "
@@ -112,8 +112,11 @@ def _settings_errors(about: str) -> Iterator[None]:
         raise ConfigError(f"{about}: AWS's settings or endpoint_url: {error}") from error
 
 
-def _refuse_unknown_region(about: str, session: boto3.Session, client: Any) -> None:  # noqa: ANN401
-    host = urlsplit(client.meta.endpoint_url).hostname or ""
+def _refuse_endpoint(about: str, session: boto3.Session, client: Any) -> None:  # noqa: ANN401
+    endpoint = urlsplit(client.meta.endpoint_url)
+    if "@" in endpoint.netloc:
+        raise ConfigError(f"{about}: an endpoint may not hold a user name or password")
+    host = endpoint.hostname or ""
     if not host.startswith("rekognition."):
         return  # an endpoint of the user's own: its region is only a name
     region = client.meta.region_name

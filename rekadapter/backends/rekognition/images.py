@@ -95,5 +95,5 @@ def is_the_face_meant(
     """Whether a box found in a crop, placed back in the image, is the face that was cut out."""
     overlap = searched.iou(meant.box)
     return overlap >= SAME_FACE_IOU and all(
-        searched.iou(other.box) <= overlap for other in everyone
+        searched.iou(other.box) <= overlap + 1e-6 for other in everyone
     )

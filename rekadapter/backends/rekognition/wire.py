@@ -2,8 +2,8 @@
 
 Three measures, best first; each record names the one it holds:
 
-* ``tcp_info``: the kernel's own count for the connection (Linux, ``TCP_INFO``), so with TLS, its
-  handshake and retransmitted segments, without TCP and IP headers;
+* ``tcp_info``: the kernel's own count for the connection (Linux, ``TCP_INFO``), so with TLS and its
+  handshake, without TCP and IP headers and segments sent twice;
 * ``socket``: HTTP as handed to and read from the connection, before TLS;
 * ``computed``: the length of the request and of the answer as HTTP would write them.
 
@@ -42,9 +42,9 @@ _TLS_OVERHEAD_BYTES: Final = 29
 """Header, explicit nonce and tag of an AES-GCM record (RFC 5288); TLS 1.3 adds 22 (RFC 8446)."""
 
 _TCP_INFO_BYTES: Final = 256
-_COUNTERS: Final = struct.Struct("=128xQ64xQ")
-"""tcpi_bytes_received at 128 and tcpi_bytes_sent at 200 in struct tcp_info (linux/tcp.h, since
-4.19); an older kernel gives a shorter one."""
+_COUNTERS: Final = struct.Struct("=128xQ64xQQ")
+"""tcpi_bytes_received at 128, tcpi_bytes_sent at 200 and tcpi_bytes_retrans at 208 in struct
+tcp_info (linux/tcp.h, since 4.19); an older kernel gives a shorter one."""
 
 
 class SignatureTooOld(Exception):  # noqa: N818 - not an error: it asks for another signature
@@ -230,8 +230,8 @@ def tcp_counters(sock: socket.socket) -> tuple[int, int] | None:
         return None
     if len(info) < _COUNTERS.size:
         return None
-    received, sent = _COUNTERS.unpack_from(info)
-    return sent, received
+    received, sent, again = _COUNTERS.unpack_from(info)
+    return sent - again, received
 
 
 Reporter = Callable[[], Exchange | None]
