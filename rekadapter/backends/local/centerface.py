@@ -152,7 +152,9 @@ class CenterFaceDetector:
         if window.scale == 1.0:
             target[:] = view
         else:
-            target[:] = cv2.resize(view, (width, height), interpolation=cv2.INTER_AREA)
+            # averaging takes ten times as long and changes nothing above half the size
+            how = cv2.INTER_LINEAR if window.scale >= 0.5 else cv2.INTER_AREA
+            target[:] = cv2.resize(view, (width, height), interpolation=how)
         faces = decode(self._session.run(canvas), min_score)
         faces = faces.taken(suppress(faces.boxes, faces.scores, _MAX_IOU))
         scale = (window.width / width, window.height / height)

