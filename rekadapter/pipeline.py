@@ -49,6 +49,9 @@ _IN_HAND: Final = 16
 _LOOK_SECONDS: Final = 0.1
 """How often the calling thread looks whether somebody asked it to stop."""
 
+_WALK_FACES_PER_SECOND: Final = 8.0
+"""How far a walker gets across the view: 1.5 m/s over faces a little less than 0.2 m wide."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
@@ -386,11 +389,18 @@ class _Run:
 
 
 def _tracking(feed: Feed) -> TrackingRules:
-    """A sampled feed shows a face less often, so it is waited for over two frames more."""
+    """Rules for the time between two frames of a sampled feed: a walker is seen less often, so is
+    waited for longer, and gets further in between."""
     rules = TrackingRules()
     if feed.spec.fps is None:
         return rules
-    return replace(rules, max_gap_seconds=max(rules.max_gap_seconds, 2.5 / feed.spec.fps))
+    interval = 1.0 / feed.spec.fps
+    return replace(
+        rules,
+        max_gap_seconds=max(rules.max_gap_seconds, 2.5 * interval),
+        max_shift=max(rules.max_shift, _WALK_FACES_PER_SECOND * interval),
+        steady_shift=max(rules.steady_shift, _WALK_FACES_PER_SECOND * interval / 2),
+    )
 
 
 class _Countdown:

@@ -11,6 +11,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from rekadapter.observation import CandidateRecord, Decision
 from rekadapter.types import (
@@ -23,6 +24,9 @@ from rekadapter.types import (
     SubjectId,
 )
 
+_AMPLE_EYE_DISTANCE_PX: Final = 60.0
+"""Above it a camera counts as good; face models take chips of about this size."""
+
 # --- decisions --------------------------------------------------------------------------------
 
 
@@ -31,21 +35,26 @@ class DecisionRules:
     """When a name is said.
 
     A sighting supports the subject of its best candidate, and only if that candidate meets
-    ``threshold``. A subject is named if at least ``min_sightings`` sightings support it, and at
-    least ``dominance`` times as many as any other subject. One frame can deceive, so two are asked
-    for wherever a second could be had; a single photograph is judged on its own (1).
-    ``empty_gallery`` says that there was nobody to compare with.
+    ``threshold``. Sightings weigh by the area of the face (``_weight``): far away everybody looks
+    like somebody. A subject is named if at least ``min_sightings`` sightings support it, with at
+    least ``dominance`` times the weight of any other subject, and with at least ``min_share`` of
+    the weight of all that were searched: a stranger who meets the threshold now and then, as one
+    does in hundreds of frames, stays unknown. One frame can deceive, so two are asked for wherever
+    a second could be had; a single photograph is judged on its own (1). ``empty_gallery`` says that
+    there was nobody to compare with.
     """
 
     threshold: ComparisonScore
     min_sightings: int = 2
     dominance: float = 2.0
+    min_share: float = 0.5
     empty_gallery: bool = False
 
 
 @dataclass(slots=True)
 class _Support:
     count: int
+    weight: float
     best: Candidate
 
 
@@ -56,6 +65,7 @@ class Evidence:
     def __init__(self, rules: DecisionRules) -> None:
         self._rules = rules
         self._searched = 0
+        self._weight = 0.0
         self._not_searched: Counter[Reason] = Counter()
         self._support: dict[SubjectId, _Support] = {}
         self._nearest: Candidate | None = None
@@ -69,7 +79,9 @@ class Evidence:
         if face.not_searched is not None:
             self._not_searched[face.not_searched.reason] += 1
             return
+        weight = _weight(face)
         self._searched += 1
+        self._weight += weight
         if not face.candidates:
             return
         nearest = face.candidates[0]
@@ -77,18 +89,20 @@ class Evidence:
         if nearest.score.meets(self._rules.threshold):
             # Two subjects at the same best score (one photograph under two names) both count:
             # neither is more likely than the other.
-            self._count(c for c in face.candidates if c.score.value == nearest.score.value)
+            equals = (c for c in face.candidates if c.score.value == nearest.score.value)
+            self._count(equals, weight)
 
-    def _count(self, candidates: Iterable[Candidate]) -> None:
+    def _count(self, candidates: Iterable[Candidate], weight: float) -> None:
         for subject, candidate in {named(c): c for c in candidates}.items():
-            support = self._support.setdefault(subject, _Support(0, candidate))
+            support = self._support.setdefault(subject, _Support(0, 0.0, candidate))
             support.count += 1
+            support.weight += weight
             support.best = _nearer(support.best, candidate)
 
-    def support(self, subject: SubjectId) -> tuple[int, float]:
+    def support(self, subject: SubjectId) -> tuple[float, float]:
         """How well ``subject`` is supported: two of these can be compared, more is better."""
         held = self._support.get(subject)
-        return (held.count, _closeness(held.best)) if held else (0, -math.inf)
+        return (held.weight, _closeness(held.best)) if held else (0.0, -math.inf)
 
     def decision(self) -> Decision:
         """The subject, or unknown with the reason and whom it resembled most."""
@@ -96,15 +110,19 @@ class Evidence:
             return self._unknown(self._why_nobody(), self._nearest, supporting=0)
         ranked = sorted(self._support.items(), key=lambda entry: (_rank(entry[1]), entry[0]))
         subject, leader = ranked[0]
-        rival = ranked[1][1].count if len(ranked) > 1 else 0
-        if leader.count < self._rules.dominance * rival:
+        rival = ranked[1][1].weight if len(ranked) > 1 else 0.0
+        if leader.weight < self._rules.dominance * rival:
             reason = Reason.CONFLICTING_CANDIDATES
-        elif leader.count < self._rules.min_sightings:
+        elif self._too_few(leader):
             reason = Reason.TOO_FEW_SIGHTINGS
         else:
             best = CandidateRecord.of(leader.best)
             return Decision(subject, None, best, self._searched, leader.count)
         return self._unknown(reason, leader.best, supporting=leader.count)
+
+    def _too_few(self, leader: _Support) -> bool:
+        rules = self._rules
+        return leader.count < rules.min_sightings or leader.weight < rules.min_share * self._weight
 
     def _why_nobody(self) -> Reason:
         if self._searched:
@@ -140,8 +158,15 @@ def _closeness(candidate: Candidate) -> float:
     return score.value if score.scale.higher_is_closer else -score.value
 
 
-def _rank(support: _Support) -> tuple[int, float]:
-    return (-support.count, -_closeness(support.best))
+def _rank(support: _Support) -> tuple[float, float]:
+    return (-support.weight, -_closeness(support.best))
+
+
+def _weight(face: FaceIdentification) -> float:
+    """The square of the eye distance in pixels, up to where more pixels tell no more; 1 where it is
+    not known, which then holds for every sighting of a backend."""
+    distance = face.face.eye_distance_px
+    return 1.0 if distance is None else min(max(distance, 1.0), _AMPLE_EYE_DISTANCE_PX) ** 2
 
 
 def _nearer(one: Candidate | None, other: Candidate) -> Candidate:
