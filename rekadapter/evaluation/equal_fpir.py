@@ -149,7 +149,7 @@ def _resampled(pair: _Pair, settings: Settings) -> FloatArray:
     gaps = []
     for size in batches(settings.resamples, width):
         weights = _weights(rng, calibrated, size)
-        limits = [_weighted_thresholds(c, weights, pair.rule.target_fpir) for c in chosen_on]
+        limits = [weighted_thresholds(c, weights, pair.rule.target_fpir) for c in chosen_on]
         misses = [mates[k] < limits[k][:, np.newaxis] for k in (0, 1)]
         drawn = _weights(rng, tested, size)
         gap = misses[1].astype(np.float64) - misses[0]
@@ -174,7 +174,7 @@ def _weights(rng: np.random.Generator, people: IntArray, size: int) -> FloatArra
     return drawn[:, people].astype(np.float64)
 
 
-def _weighted_thresholds(
+def weighted_thresholds(
     searches: NonmatedSearches, weights: FloatArray, target: float
 ) -> FloatArray:
     """The threshold at the target FPIR for each row of weights (size,).

@@ -292,6 +292,27 @@ def test_parts_of_the_gallery_follow_the_extrapolation_where_people_have_no_effe
     assert means == sorted(means)
 
 
+def test_fnir_at_a_part_of_the_gallery_counts_the_mates_who_are_in_it() -> None:
+    """Everybody's mate is second, behind one look-alike who may be left out of the part."""
+    people = [PersonId(f"p{i}") for i in range(10)]
+    searches = [
+        SearchOutcome(
+            f"s{i}",
+            person,
+            mated=True,
+            candidates=(ScoredSubject(people[0], 0.9), ScoredSubject(person, 0.8)),
+        )
+        for i, person in enumerate(people[1:])
+    ]
+    half = SizePlan(fractions=(0.5, 1.0), draws=30, rank=1)
+    part, whole = gallery_size_effect(searches, people, 0.5, half).points
+    assert (part.size, part.fnir.low, part.fnir.high) == (5, 0.0, 1.0)
+    assert whole.fnir.mean == 1.0
+    assert whole.fpir.mean is None
+    second = gallery_size_effect(searches, people, 0.5, SizePlan(fractions=(0.5,), rank=2))
+    assert second.points[0].fnir.high == 0.0
+
+
 def test_a_smaller_gallery_is_not_guessed_from_cut_lists() -> None:
     ann, bob = PersonId("ann"), PersonId("bob")
     searches = [
@@ -321,6 +342,7 @@ def test_the_rules_of_three_and_thirty_by_hand() -> None:
     assert people["claim FPIR at most 0.003"] == 2_000
     assert people["measure FPIR 0.003 within 30 %"] == 20_000
     assert people["measure FNIR 0.02 within 30 %"] == 3_000
+    assert people["choose a threshold at FPIR 0.003 on calibration people"] == 6_667
     assert wanted.people(Side.NONMATED) == 20_000
     assert wanted.captures(Side.MATED) == 3_000
 

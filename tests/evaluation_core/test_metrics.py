@@ -287,6 +287,7 @@ def test_fmr_and_fnmr_by_hand() -> None:
     )
     assert fnmr(table, 0.5).rate == 1 / 3
     assert fnmr(table, 0.51).rate == 2 / 3
+    assert fnmr(table, NO_THRESHOLD).rate == 1 / 3  # a failure misses at any threshold
     assert fmr(table, 0.5).rate == 1 / 2
     assert fmr(table, 0.51).rate == 0.0
     assert fmr(table, NO_THRESHOLD).rate == 1 / 2  # a failure is never a match

@@ -153,6 +153,15 @@ def test_one_look_alike_who_matches_everybody_widens_the_interval_on_fmr() -> No
     assert wolf_estimate.n_eff < scattered_estimate.n_eff / 5
 
 
+def test_it_does_not_matter_who_of_a_pair_is_named_first() -> None:
+    rng = np.random.default_rng(4)
+    first, second = np.triu_indices(50, 1)
+    wrong = rng.random(first.size) < 0.3 * (first == 3) + 0.02
+    forward = estimate_pair_rate(PairTrials(wrong, first, second))
+    backward = estimate_pair_rate(PairTrials(wrong, second, first))
+    assert forward.n_eff == pytest.approx(backward.n_eff)
+
+
 def test_sparse_and_dense_pairs_give_the_same_interval() -> None:
     rng = np.random.default_rng(2)
     first = np.arange(400)

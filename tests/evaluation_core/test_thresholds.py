@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rekadapter.errors import UsageError
+from rekadapter.evaluation.equal_fpir import weighted_thresholds
 from rekadapter.evaluation.metrics import SearchTable, comparison_table, fpir, search_table
 from rekadapter.evaluation.outcomes import (
     ComparisonOutcome,
@@ -167,3 +168,22 @@ def test_the_target_is_never_exceeded_and_no_lower_score_would_keep_it(
     possible = target * len(scores) >= 1
     if lower and possible:
         assert fpir(table, float(np.max(lower))).rate > target
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 8), st.integers(0, 3)), min_size=1, max_size=40),
+    st.sampled_from([0.1, 1 / 3, 0.7]),
+)
+def test_a_resampled_threshold_is_the_threshold_of_the_people_drawn(
+    drawn: list[tuple[int, int]], target: float
+) -> None:
+    """Weights choose as if each search stood there as often as it was drawn."""
+    repeated = [float(top) for top, times in drawn for _ in range(times)]
+    weights = np.array([[float(times) for _, times in drawn]])
+    searches = unknown_people([float(top) for top, _ in drawn]).nonmated
+    found = weighted_thresholds(searches, weights, target)[0]
+    choice = threshold_at_fpir(unknown_people(repeated), target, Evidence(1, 1))
+    if choice.threshold is not None:
+        rate = np.mean(np.array(repeated) >= found)
+        assert rate == choice.achieved
