@@ -41,6 +41,7 @@ from rekadapter.observation import (
     BackendRecord,
     CameraRecord,
     CandidateRecord,
+    Decision,
     Observation,
     Run,
     RunRecord,
@@ -71,6 +72,7 @@ class _Card:
     reason: str
     score: str
     threshold: str
+    support: str
     runner_up: str
     seen: str
     eyes: str
@@ -251,21 +253,18 @@ class _Author:
 
     def _card(self, track: TrackRecord) -> _Card:
         decision, backend = track.decision, self._backends[track.backend]
-        known = decision.subject is not None
-        best = decision.best
-        if known:
-            runner_up = self._runners_up.get((track.backend, track.camera, track.track))
-        else:
-            runner_up = best
+        best, known = decision.best, decision.subject is not None
+        second = self._runners_up.get((track.backend, track.camera, track.track))
         return _Card(
             index=self._index[track.backend],
             backend=track.backend,
             track=track.track,
             name=decision.subject,
             reason=wording.REASONS[decision.reason] if decision.reason else "",
-            score=_score(best, backend) if known and best else "",
+            score=_score(best, backend) if best else "",
             threshold=f"{backend.threshold:g}",
-            runner_up=_candidate(runner_up, backend) if runner_up else "",
+            support=_support(decision),
+            runner_up=_runner_up(best, second, known=known),
             seen=_seen(track),
             eyes=_eyes(track.median_eye_distance_px),
             picture=self._thumbnails.data_uri(track.thumbnail),
@@ -337,8 +336,22 @@ def _score(candidate: CandidateRecord, backend: BackendRecord) -> str:
     return f"{candidate.score:.2f} ({words}){raw}"
 
 
-def _candidate(candidate: CandidateRecord, backend: BackendRecord) -> str:
-    return f"{candidate.subject or candidate.face_id}: {_score(candidate, backend)}"
+def _runner_up(best: CandidateRecord | None, second: CandidateRecord | None, *, known: bool) -> str:
+    """Of a named track the next best, of an unknown one whom it resembled most."""
+    if not known:
+        return str(best.subject or best.face_id) if best else ""
+    if second is None:
+        return ""
+    same = best is not None and best.scale == second.scale
+    scale = "on the same scale" if same else f"({second.scale})"
+    return f"{second.subject or second.face_id}, {second.score:.2f} {scale}"
+
+
+def _support(decision: Decision) -> str:
+    if not decision.supporting:
+        return ""
+    searched = wording.many(decision.sightings, "face")
+    return f"Alike enough in {decision.supporting:,} of {searched} searched."
 
 
 def _whole(count: int | None) -> str:

@@ -120,7 +120,7 @@ def test_an_endpoint_of_aws_is_not_called_this_machine(tmp_path: Path) -> None:
 
 def test_unknown_is_shown_with_its_reason_and_the_runner_up(page: Page) -> None:
     assert "The face had too few pixels to search." in page.text
-    assert "Resembled most, not enough: the runner-up: 41.25 (Rekognition Similarity" in page.text
+    assert "Resembled most: the runner-up, score 41.25 (Rekognition Similarity" in page.text
 
 
 def test_every_score_stands_with_its_scale_and_threshold(page: Page) -> None:
@@ -128,6 +128,10 @@ def test_every_score_stands_with_its_scale_and_threshold(page: Page) -> None:
         page.text
     )
     assert "91.00 (test similarity, 0 to 100, higher is more alike); threshold 60" in page.text
+
+
+def test_a_name_stands_with_the_faces_that_support_it(page: Page) -> None:
+    assert "Alike enough in 26 of 26 faces searched." in page.text
 
 
 def test_the_frames_ledger_adds_up_in_print(page: Page) -> None:
@@ -182,7 +186,7 @@ def test_the_next_best_candidate_of_a_named_track_is_shown(tmp_path: Path) -> No
     other = '"candidates":[{"face_id":"f","subject":"zoe","score":61.5,"scale":"test similarity"}]'
     (directory / "observations.jsonl").write_text(lines.replace('"candidates":[]', other))
     page = parsed(render_report(directory))
-    assert "Next best: zoe: 61.50 (test similarity" in page.text
+    assert "Next best: zoe, 61.50 on the same scale." in page.text
 
 
 # --- every kind of run ------------------------------------------------------------------------
