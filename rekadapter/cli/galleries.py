@@ -179,7 +179,7 @@ def remove_faces(
     backend: BackendName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take faces out of a gallery (exit code 1: one of them was not there)."""
+    """Take faces out of a gallery (exit code 1: one of them was not there, or stays)."""
     if bool(faces) == bool(subject):
         raise UsageError("name face ids, or --subject NAME, and not both")
     session: Session = context.obj
@@ -194,6 +194,10 @@ def remove_faces(
         remark(f"removed {len(removal.removed)} faces from {gallery} of {opened.name}")
     if removal.not_found or not ids:
         remark(f"not in the gallery: {', '.join(removal.not_found) or subject}")
+    if removal.kept:
+        kept = ", ".join(f"{face.face_id} (user {face.user})" for face in removal.kept)
+        remark(f"still in the gallery, because a user has them: {kept}")
+    if removal.not_found or removal.kept or not ids:
         raise typer.Exit(FAILED)
 
 

@@ -32,7 +32,7 @@ from rekadapter.recognizer import BackendContext, NoLimit, Pacer
 from rekadapter.sinks.ledger import Ledger
 from rekadapter.sinks.run_directory import SCHEMA_VERSION, RunDirectory
 from rekadapter.types import GalleryId
-from rekadapter.uplink.bucket import parse_rate
+from rekadapter.uplink.bucket import parse_rate, request_budget
 from rekadapter.uplink.pacer import UplinkPacer
 
 REMOTE_WORKERS: Final = 4
@@ -97,6 +97,7 @@ def remote_context(settings: Settings, uplink: Uplink) -> BackendContext:
         cache_dir=settings.cache_dir,
         pacer=uplink.pacer or NoLimit(),
         request_log=uplink.ledger,
+        stop=uplink.stop,
     )
 
 
@@ -154,12 +155,11 @@ def shown_command(arguments: Sequence[str]) -> str:
 
 @contextmanager
 def stopping_at_ctrl_c(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C ends a run in order, a second one at once."""
+    """Ctrl-C ends a run in order: what is under way is finished, waits are cut short."""
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
         del number, frame
         stop.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     before = signal.signal(signal.SIGINT, ask_to_stop)
     try:
@@ -176,8 +176,13 @@ def _lane(backend: OpenBackend, request: RunRequest) -> Lane:
         gallery=request.gallery,
         threshold=backend.threshold,
         workers=REMOTE_WORKERS if remote else 1,
-        upload_bytes=request.frame_bytes if remote else None,
+        upload_bytes=_upload_bytes(request) if remote else None,
     )
+
+
+def _upload_bytes(request: RunRequest) -> int:
+    rate = parse_rate(request.uplink) if request.uplink else None
+    return min(request.frame_bytes, request_budget(rate))
 
 
 def _record(backends: Sequence[OpenBackend], request: RunRequest) -> RunRecord:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +11,9 @@ import typer
 from rekadapter.cli.options import BackendName
 from rekadapter.cli.output import remark
 from rekadapter.cli.session import Session
-from rekadapter.rekognition_api.server import create_app, serve_forever
+from rekadapter.errors import UsageError
+from rekadapter.rekognition_api.keys import KeyRing, keys_from_environment, read_keys
+from rekadapter.rekognition_api.server import ServerSettings, TlsFiles, create_app, serve_forever
 from rekadapter.rekognition_api.service import RekognitionService
 
 
@@ -17,16 +21,55 @@ def serve(
     context: typer.Context,
     backend: BackendName = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8714,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8714,
+    keys: Annotated[
+        Path | None,
+        typer.Option(help="Access keys and what each may do; requests have to be signed."),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", help="Certificate with its chain, PEM.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls-key", help="The certificate's private key, PEM.")
+    ] = None,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option("--cors", help="Origin whose web pages may call; again for more than one."),
+    ] = None,
+    metrics: Annotated[
+        bool, typer.Option("--metrics", help="Answer GET /metrics, for Prometheus.")
+    ] = False,
     insecure: Annotated[
         bool,
-        typer.Option("--insecure", help="Allow an address that other machines can reach."),
+        typer.Option("--insecure", help="Allow an address that others reach, without keys or TLS."),
     ] = False,
 ) -> None:
     """Serve a backend as AWS Rekognition, for any AWS SDK; ends with Ctrl-C."""
     session: Session = context.obj
+    ring = _keys(keys)
+    settings = ServerSettings(keys=ring, cors_origins=tuple(cors or ()), metrics=metrics)
+    tls = _tls(tls_cert, tls_key)
     with session.backend(backend) as opened:
-        app = create_app(RekognitionService(opened.recognizer))
-        url = f"http://{host}:{port}"
-        remark(f"serving {opened.name} as AWS Rekognition: AWS_ENDPOINT_URL_REKOGNITION={url}")
-        serve_forever(app, host, port, insecure=insecure)
+
+        def announce(url: str) -> None:
+            remark(f"serving {opened.name} as AWS Rekognition: AWS_ENDPOINT_URL_REKOGNITION={url}")
+            if ring is None:
+                remark("signatures are not checked: whoever reaches it may do everything")
+
+        app = create_app(RekognitionService(opened.recognizer), settings)
+        serve_forever(app, host, port, tls=tls, insecure=insecure, announce=announce)
+
+
+def _keys(file: Path | None) -> KeyRing | None:
+    """A flag wins over the environment."""
+    return read_keys(file) if file else keys_from_environment(os.environ)
+
+
+def _tls(certificate: Path | None, key: Path | None) -> TlsFiles | None:
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise UsageError("--tls-cert and --tls-key go together")
+    return TlsFiles(certificate, key)

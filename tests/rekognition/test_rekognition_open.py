@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rekadapter.backends.rekognition import open_rekognition
-from rekadapter.errors import ConfigError, ConnectionFailedError, CredentialsError
+from rekadapter.errors import ConfigError, ConnectionFailedError, CredentialsError, StoppedError
 from rekadapter.recognizer import BackendContext, Recognizer
 from tests.rekognition.fake_aws import FakeAws, Reply, error
 from tests.rekognition.fakes import KeptLog, photo
@@ -170,3 +171,14 @@ def test_nothing_secret_and_no_image_is_logged(
         cloud.detect(photo())
     ours = [r.getMessage() for r in caplog.records if r.name.startswith("rekadapter")]
     assert not any("secret-for-tests-only" in line or "/9j/" in line for line in ours)
+
+
+def test_the_end_of_a_run_cuts_the_wait_between_attempts_short(
+    aws: FakeAws, tmp_path: Path
+) -> None:
+    stop = threading.Event()
+    stop.set()
+    context = BackendContext(data_dir=tmp_path, cache_dir=tmp_path, stop=stop)
+    aws.on("ListCollections", error("ThrottlingException", "Slow down"))
+    with pytest.raises(StoppedError):
+        list(open_rekognition("cloud", {"endpoint_url": aws.url}, context).galleries())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,7 +27,7 @@ from rekadapter.backends.rekognition.prices import PriceList
 from rekadapter.backends.rekognition.recognizer import RekognitionRecognizer, Setup
 from rekadapter.backends.rekognition.retry import RetryPolicy
 from rekadapter.backends.rekognition.wire import Wire
-from rekadapter.errors import ConfigError, CredentialsError
+from rekadapter.errors import ConfigError, CredentialsError, StoppedError
 from rekadapter.recognizer import BackendContext
 
 
@@ -50,7 +51,7 @@ def open_recognizer(
         Account(name, region, PriceList.load(chosen.prices), context.request_log),
         wire=wire,
         limiter=RequestLimiter(rates),
-        retry=RetryPolicy(chosen.deadline_seconds),
+        retry=RetryPolicy(chosen.deadline_seconds, sleep=_sleeping_until(context.stop)),
     )
     setup = Setup(
         backend=name,
@@ -100,6 +101,16 @@ def open_client(name: str, options: RekognitionOptions) -> Any:  # noqa: ANN401 
             "`aws sso login`, or set AWS_PROFILE"
         )
     return client
+
+
+def _sleeping_until(stop: threading.Event) -> Callable[[float], None]:
+    """A sleep that the end of a run cuts short."""
+
+    def sleep(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise StoppedError("the run was stopped while a request waited to be tried again")
+
+    return sleep
 
 
 @contextmanager
