@@ -19,6 +19,8 @@ exception, where there is one, is the ``__cause__``.
       . GalleryExistsError
       . GalleryModelMismatchError      the gallery was made by another model
       . FaceNotFoundError              no such face in the gallery
+      . UserNotFoundError              no such user in the gallery
+      . UserExistsError                a user of that id is there already
       . SubjectIdError                 a subject id the backend cannot carry
     - ModelError
       . ModelNotAvailableError         the model's files are not on this machine
@@ -111,6 +113,14 @@ class GalleryModelMismatchError(GalleryError):
 
 class FaceNotFoundError(GalleryError):
     """No face of that id in the gallery."""
+
+
+class UserNotFoundError(GalleryError):
+    """No user of that id in the gallery."""
+
+
+class UserExistsError(GalleryError):
+    """A user of that id is in the gallery already."""
 
 
 class SubjectIdError(GalleryError):

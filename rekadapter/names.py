@@ -13,11 +13,12 @@ import re
 from typing import Final
 
 from rekadapter.errors import SubjectIdError
-from rekadapter.types import GalleryId, SubjectId
+from rekadapter.types import GalleryId, SubjectId, UserId
 
 _MARK: Final = "rk:"
 _GALLERY: Final = re.compile(r"[a-zA-Z0-9_.\-]{1,255}")
 _EXTERNAL: Final = re.compile(r"[a-zA-Z0-9_.\-:]{1,255}")
+_USER: Final = re.compile(r"[a-zA-Z0-9_.\-:]{1,128}")
 _ENCODED: Final = re.compile(r"rk:(?:[a-zA-Z0-9_.\-]|:[0-9A-F]{2})+")
 _PLAIN_BYTES: Final = frozenset(
     b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
@@ -35,6 +36,19 @@ def gallery_id(text: str) -> GalleryId:
             f"{text!r} cannot name a gallery: use 1 to 255 letters, digits, '_', '.' or '-'"
         )
     return GalleryId(text)
+
+
+def user_id(text: str) -> UserId:
+    """The id of a gallery's user, by Rekognition's rule on every backend.
+
+    Raises:
+        SubjectIdError: not 1 to 128 letters, digits, ``_``, ``.``, ``-`` or ``:``.
+    """
+    if not _USER.fullmatch(text):
+        raise SubjectIdError(
+            f"{text!r} cannot name a user: use 1 to 128 letters, digits, '_', '.', '-' or ':'"
+        )
+    return UserId(text)
 
 
 def to_external_image_id(subject: SubjectId) -> str:

@@ -7,12 +7,13 @@ data (``Capabilities``), not a method that raises. The contract suite in
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from rekadapter.imaging import Image
 from rekadapter.types import (
@@ -27,6 +28,11 @@ from rekadapter.types import (
     Removal,
     ScoreScale,
     SubjectId,
+    User,
+    UserChange,
+    UserId,
+    UserIdentification,
+    UserSearch,
     Verification,
 )
 
@@ -72,6 +78,10 @@ class Capabilities:
     gives_quality: bool
     details: Mapping[str, str] = field(default_factory=dict)
     """For reports: versions, file hashes, region, endpoint, licence. Never a secret."""
+    price_sources: tuple[str, ...] = ()
+    """Where the prices in the ledger come from and of which day, a line each."""
+    keeps_users: bool = False
+    """Whether faces can be gathered under users: see ``user_gallery_of``."""
 
     def threshold(self, value: float) -> ComparisonScore:
         """``value`` as a threshold on this backend's own scale."""
@@ -143,7 +153,10 @@ class Recognizer(Protocol):
         ...
 
     def remove(self, gallery: GalleryId, face_ids: Iterable[FaceId]) -> Removal:
-        """Faces out of a gallery; ids that are not there are named, not raised."""
+        """Faces out of a gallery; ids that are not there are named, not raised.
+
+        Faces associated with a user stay, and are named too.
+        """
         ...
 
     def identify(
@@ -178,6 +191,125 @@ class Recognizer(Protocol):
     def close(self) -> None:
         """Free what the backend holds. May be called twice."""
         ...
+
+
+# --- users, for backends that keep them -------------------------------------------------------
+
+MAX_FACES_PER_USER: Final = 100
+"""Rekognition's limit, of a user and of a call (its limits page); the same everywhere."""
+
+
+class UserGallery(Protocol):
+    """Users of galleries: several faces that are one person, compared as one.
+
+    Every method raises what ``Recognizer``'s gallery methods do. Scores are on the backend's own
+    similarity scale, but of a probe against a whole user: each backend says how it makes one of
+    the user's faces. A user can be found once it has a face. A user's faces stay in the gallery
+    when the user goes; a gallery takes its users with it.
+    """
+
+    def create(self, gallery: GalleryId, user: UserId) -> None:
+        """A new user, without faces.
+
+        Raises:
+            UserExistsError: there is one of that id.
+            SubjectIdError: the id has characters a user id cannot carry.
+        """
+        ...
+
+    def delete(self, gallery: GalleryId, user: UserId) -> None:
+        """The user is gone, its faces are nobody's.
+
+        Raises:
+            UserNotFoundError: no user of that id.
+        """
+        ...
+
+    def users(self, gallery: GalleryId) -> Iterator[User]:
+        """Each user once, in a stable order."""
+        ...
+
+    def associate(
+        self,
+        gallery: GalleryId,
+        user: UserId,
+        face_ids: Iterable[FaceId],
+        *,
+        threshold: ComparisonScore,
+    ) -> UserChange:
+        """Faces of the gallery become the user's.
+
+        Where the user has a face already, a new one has to meet ``threshold`` against the user. A
+        face belongs to at most one user.
+
+        Raises:
+            UserNotFoundError: no user of that id.
+            QuotaExceededError: the user would have over ``MAX_FACES_PER_USER`` faces; no face was
+                associated.
+            ScaleMismatchError: the threshold is on another scale.
+        """
+        ...
+
+    def disassociate(
+        self, gallery: GalleryId, user: UserId, face_ids: Iterable[FaceId]
+    ) -> UserChange:
+        """Faces are the user's no more; they stay in the gallery.
+
+        Raises:
+            UserNotFoundError: no user of that id.
+        """
+        ...
+
+    def search_by_face(
+        self, gallery: GalleryId, face_id: FaceId, *, threshold: ComparisonScore, limit: int = 5
+    ) -> UserSearch:
+        """Users like an enrolled face, the user it belongs to included.
+
+        Raises:
+            FaceNotFoundError: no face of that id in the gallery.
+            ScaleMismatchError: the threshold is on another scale.
+        """
+        ...
+
+    def search_by_user(
+        self, gallery: GalleryId, user: UserId, *, threshold: ComparisonScore, limit: int = 5
+    ) -> UserSearch:
+        """Users like a user, itself left out; nobody, where it has no face.
+
+        Raises:
+            UserNotFoundError: no user of that id.
+            ScaleMismatchError: the threshold is on another scale.
+        """
+        ...
+
+    def identify(
+        self,
+        gallery: GalleryId,
+        image: Image,
+        *,
+        threshold: ComparisonScore,
+        limit: int = 5,
+        quality: QualityFilter = QualityFilter.NONE,
+    ) -> UserIdentification:
+        """Users like the largest face of an image; no face is a value.
+
+        Raises:
+            ScaleMismatchError: the threshold is on another scale.
+        """
+        ...
+
+
+@runtime_checkable
+class KeepsUsers(Protocol):
+    """What a recognizer has besides ``Recognizer`` where its galleries have users."""
+
+    @property
+    def user_gallery(self) -> UserGallery | None: ...
+
+
+def user_gallery_of(recognizer: Recognizer) -> UserGallery | None:
+    """The users of a recognizer's galleries; None for a backend that keeps none."""
+    return recognizer.user_gallery if isinstance(recognizer, KeepsUsers) else None
 
 
 # --- what a backend is given ------------------------------------------------------------------
@@ -239,12 +371,16 @@ class NoLog:
 
 @dataclass(frozen=True, slots=True)
 class BackendContext:
-    """What every backend may use: where to keep files, how to send, where to log requests."""
+    """What every backend may use: where to keep files, how to send, where to log requests.
+
+    ``stop``, once set, ends every wait between attempts with a ``StoppedError``.
+    """
 
     data_dir: Path
     cache_dir: Path
     pacer: Pacer = field(default_factory=NoLimit)
     request_log: RequestLog = field(default_factory=NoLog)
+    stop: threading.Event = field(default_factory=threading.Event)
 
 
 BackendFactory = Callable[[str, Mapping[str, object], BackendContext], Recognizer]

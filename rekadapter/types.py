@@ -21,6 +21,7 @@ SubjectId = NewType("SubjectId", str)
 FaceId = NewType("FaceId", str)
 ImageId = NewType("ImageId", str)
 CameraId = NewType("CameraId", str)
+UserId = NewType("UserId", str)
 
 
 # --- geometry ---------------------------------------------------------------------------------
@@ -303,17 +304,22 @@ class GalleryDescription:
     face_count: int
     model: str
     created_at: datetime | None = None
+    user_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class EnrolledFace:
-    """A face in a gallery: never the image, never the template."""
+    """A face in a gallery: never the image, never the template.
+
+    ``user`` is the user of the gallery it is associated with, if any.
+    """
 
     face_id: FaceId
     image_id: ImageId
     subject: SubjectId | None
     box: BoundingBox
     confidence: float
+    user: UserId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,11 +357,21 @@ class Enrollment:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptFace:
+    """A face that stays in its gallery because it is associated with a user."""
+
+    face_id: FaceId
+    user: UserId | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Removal:
-    """Which faces are gone, and which could not be removed (they were not there)."""
+    """Which faces are gone, and which are not: those that were not there, and those of users,
+    which have to be disassociated first."""
 
     removed: tuple[FaceId, ...]
     not_found: tuple[FaceId, ...] = ()
+    kept: tuple[KeptFace, ...] = ()
 
 
 # --- searches ---------------------------------------------------------------------------------
@@ -433,3 +449,94 @@ class Verification:
     @property
     def matched(self) -> bool:
         return any(comparison.matched for comparison in self.comparisons)
+
+
+# --- users ------------------------------------------------------------------------------------
+
+
+class UserStatus(StrEnum):
+    """How far a user of a gallery is, in Rekognition's words: CREATED has no face yet."""
+
+    CREATING = "CREATING"
+    CREATED = "CREATED"
+    UPDATING = "UPDATING"
+    ACTIVE = "ACTIVE"
+
+
+class UserReason(StrEnum):
+    """Why a face was not associated with a user, or not taken from one, in Rekognition's words."""
+
+    FACE_NOT_FOUND = "FACE_NOT_FOUND"
+    ASSOCIATED_TO_A_DIFFERENT_USER = "ASSOCIATED_TO_A_DIFFERENT_USER"
+    LOW_MATCH_CONFIDENCE = "LOW_MATCH_CONFIDENCE"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody in a gallery to whom several of its faces belong."""
+
+    user_id: UserId
+    status: UserStatus
+
+
+@dataclass(frozen=True, slots=True)
+class UnchangedFace:
+    """A face that was not associated, or not disassociated, and why.
+
+    ``user`` is whose it is, where that is the reason; ``score`` how alike it is to the user, where
+    that was too little.
+    """
+
+    face_id: FaceId
+    reasons: tuple[UserReason, ...]
+    user: UserId | None = None
+    score: ComparisonScore | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserChange:
+    """What became of the faces given: changed, or not and why. A face that was as wished already
+    is in neither list. ``status`` is the user's, afterwards."""
+
+    status: UserStatus
+    changed: tuple[FaceId, ...]
+    unchanged: tuple[UnchangedFace, ...] = ()
+    original: tuple[VendorAnswer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UserMatch:
+    """A user who resembles the probe."""
+
+    user: User
+    score: ComparisonScore
+
+
+@dataclass(frozen=True, slots=True)
+class UserSearch:
+    """Users best first, at most ``limit``, all meeting the threshold that was asked."""
+
+    matches: tuple[UserMatch, ...]
+    original: tuple[VendorAnswer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UnsearchedFace:
+    """A face of a probe that was not searched; ``OTHER_FACE_SEARCHED``: it is not the largest."""
+
+    face: DetectedFace
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UserIdentification:
+    """The largest face of an image against the users of a gallery.
+
+    ``searched`` is None where there is no face, or where the largest one could not be searched: it
+    is then the first of ``unsearched``.
+    """
+
+    searched: DetectedFace | None
+    matches: tuple[UserMatch, ...] = ()
+    unsearched: tuple[UnsearchedFace, ...] = ()
+    original: tuple[VendorAnswer, ...] = ()

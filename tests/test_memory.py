@@ -9,11 +9,21 @@ import pytest
 from rekadapter.backends.memory import MemoryRecognizer, open_memory
 from rekadapter.errors import ConfigError
 from rekadapter.recognizer import BackendContext, Recognizer
-from rekadapter.testing.contract import RecognizerContract
+from rekadapter.testing.contract import RecognizerContract, UserContract
 from rekadapter.testing.material import ContractMaterial, drawn_material
 
 
 class TestMemory(RecognizerContract):
+    @pytest.fixture
+    def recognizer(self) -> Recognizer:
+        return MemoryRecognizer()
+
+    @pytest.fixture
+    def material(self) -> ContractMaterial:
+        return drawn_material()
+
+
+class TestMemoryUsers(UserContract):
     @pytest.fixture
     def recognizer(self) -> Recognizer:
         return MemoryRecognizer()

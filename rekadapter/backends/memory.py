@@ -5,15 +5,16 @@ What it sees is up to a ``FaceFinder``. The usual one knows two things. Faces dr
 the whole picture counts as one face, so that the same photograph, also re-encoded or scaled, is
 found again. It recognizes pictures, not people: never use it to judge anybody.
 
-Galleries live in the object and go with it.
+Galleries live in the object and go with it. A user is as similar to a probe as the closest of its
+faces: templates of this backend have no mean.
 """
 
 from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -27,11 +28,21 @@ from rekadapter.errors import (
     FaceNotFoundError,
     GalleryExistsError,
     GalleryNotFoundError,
+    QuotaExceededError,
     ScaleMismatchError,
+    UserExistsError,
+    UserNotFoundError,
 )
 from rekadapter.imaging import Image
-from rekadapter.names import gallery_id
-from rekadapter.recognizer import BackendContext, Capabilities, FaceSelection, QualityFilter
+from rekadapter.names import gallery_id, user_id
+from rekadapter.recognizer import (
+    MAX_FACES_PER_USER,
+    BackendContext,
+    Capabilities,
+    FaceSelection,
+    QualityFilter,
+    UserGallery,
+)
 from rekadapter.types import (
     BoundingBox,
     Candidate,
@@ -50,11 +61,22 @@ from rekadapter.types import (
     GalleryId,
     Identification,
     ImageId,
+    KeptFace,
     PixelBox,
     Reason,
     Removal,
     ScoreScale,
     SubjectId,
+    UnchangedFace,
+    UnsearchedFace,
+    User,
+    UserChange,
+    UserId,
+    UserIdentification,
+    UserMatch,
+    UserReason,
+    UserSearch,
+    UserStatus,
     Verification,
 )
 
@@ -111,6 +133,7 @@ class _Gallery:
     created_at: datetime
     faces: dict[FaceId, EnrolledFace] = field(default_factory=dict)
     templates: dict[FaceId, Template] = field(default_factory=dict)
+    users: dict[UserId, set[FaceId]] = field(default_factory=dict)
 
 
 class MemoryRecognizer:
@@ -121,6 +144,11 @@ class MemoryRecognizer:
         self._lock = threading.RLock()
         self._galleries: dict[GalleryId, _Gallery] = {}
         self._closed = False
+        self._users = _MemoryUsers(self._finder, self._lock, self._gallery, self._check)
+
+    @property
+    def user_gallery(self) -> UserGallery:
+        return self._users
 
     @property
     def capabilities(self) -> Capabilities:
@@ -139,6 +167,7 @@ class MemoryRecognizer:
             gives_pose=False,
             gives_quality=False,
             details={"note": "recognizes pictures, not people"},
+            keeps_users=True,
         )
 
     def detect(self, image: Image) -> Detection:
@@ -173,7 +202,9 @@ class MemoryRecognizer:
     def describe_gallery(self, gallery: GalleryId) -> GalleryDescription:
         with self._lock:
             held = self._gallery(gallery)
-            return GalleryDescription(gallery, len(held.faces), _MODEL, held.created_at)
+            return GalleryDescription(
+                gallery, len(held.faces), _MODEL, held.created_at, len(held.users)
+            )
 
     def galleries(self) -> Iterator[GalleryId]:
         self._check_open()
@@ -204,6 +235,9 @@ class MemoryRecognizer:
             for record, seen in zip(records, kept, strict=True):
                 held.faces.setdefault(record.enrolled.face_id, record.enrolled)
                 held.templates.setdefault(record.enrolled.face_id, seen.template)
+            records = tuple(
+                replace(record, enrolled=held.faces[record.enrolled.face_id]) for record in records
+            )
         return Enrollment(records, failures or _no_face(found))
 
     def faces(self, gallery: GalleryId) -> Iterator[EnrolledFace]:
@@ -212,16 +246,19 @@ class MemoryRecognizer:
             return iter(sorted(held.faces.values(), key=lambda face: face.face_id))
 
     def remove(self, gallery: GalleryId, face_ids: Iterable[FaceId]) -> Removal:
-        removed, not_found = [], []
         with self._lock:
             held = self._gallery(gallery)
-            for face_id in dict.fromkeys(face_ids):
-                if held.faces.pop(face_id, None) is None:
-                    not_found.append(face_id)
-                else:
-                    del held.templates[face_id]
-                    removed.append(face_id)
-        return Removal(tuple(removed), tuple(not_found))
+            asked = list(dict.fromkeys(face_ids))
+            known = [held.faces[face_id] for face_id in asked if face_id in held.faces]
+            removed = tuple(face.face_id for face in known if face.user is None)
+            for face_id in removed:
+                del held.faces[face_id], held.templates[face_id]
+            there = {face.face_id for face in known}
+        return Removal(
+            removed,
+            tuple(face_id for face_id in asked if face_id not in there),
+            tuple(KeptFace(face.face_id, face.user) for face in known if face.user is not None),
+        )
 
     def identify(
         self,
@@ -283,6 +320,183 @@ class MemoryRecognizer:
                 f"no gallery '{gallery}': create it with `rekadapter gallery create {gallery}`"
             )
         return held
+
+
+class _MemoryUsers:
+    """Users of a ``MemoryRecognizer``'s galleries; see ``UserGallery``."""
+
+    def __init__(
+        self,
+        finder: FaceFinder,
+        lock: threading.RLock,
+        gallery: Callable[[GalleryId], _Gallery],
+        check: Callable[[ComparisonScore], None],
+    ) -> None:
+        self._finder = finder
+        self._lock = lock
+        self._gallery = gallery
+        self._check = check
+
+    def create(self, gallery: GalleryId, user: UserId) -> None:
+        with self._lock:
+            held = self._gallery(gallery)
+            if user_id(user) in held.users:
+                raise UserExistsError(f"gallery '{gallery}' has a user '{user}' already")
+            held.users[user] = set()
+
+    def delete(self, gallery: GalleryId, user: UserId) -> None:
+        with self._lock:
+            held = self._gallery(gallery)
+            for face_id in _faces_of(held, gallery, user):
+                held.faces[face_id] = replace(held.faces[face_id], user=None)
+            del held.users[user]
+
+    def users(self, gallery: GalleryId) -> Iterator[User]:
+        with self._lock:
+            held = self._gallery(gallery)
+            return iter([_user(held, user) for user in sorted(held.users)])
+
+    def associate(
+        self,
+        gallery: GalleryId,
+        user: UserId,
+        face_ids: Iterable[FaceId],
+        *,
+        threshold: ComparisonScore,
+    ) -> UserChange:
+        self._check(threshold)
+        with self._lock:
+            held = self._gallery(gallery)
+            own = _faces_of(held, gallery, user)
+            wanted = [face_id for face_id in dict.fromkeys(face_ids) if face_id not in own]
+            refused = {
+                face_id: reason
+                for face_id in wanted
+                if (reason := _refusal(held, user, face_id, threshold)) is not None
+            }
+            new = tuple(face_id for face_id in wanted if face_id not in refused)
+            if len(own) + len(new) > MAX_FACES_PER_USER:
+                raise QuotaExceededError(
+                    f"user '{user}' of gallery '{gallery}' would have over {MAX_FACES_PER_USER} "
+                    "faces: disassociate some first"
+                )
+            for face_id in new:
+                held.faces[face_id] = replace(held.faces[face_id], user=user)
+            own.update(new)
+            return UserChange(_user(held, user).status, new, tuple(refused.values()))
+
+    def disassociate(
+        self, gallery: GalleryId, user: UserId, face_ids: Iterable[FaceId]
+    ) -> UserChange:
+        with self._lock:
+            held = self._gallery(gallery)
+            own = _faces_of(held, gallery, user)
+            wanted = list(dict.fromkeys(face_ids))
+            gone = tuple(face_id for face_id in wanted if face_id in own)
+            for face_id in gone:
+                held.faces[face_id] = replace(held.faces[face_id], user=None)
+            own.difference_update(gone)
+            unchanged = (_not_the_users(held, user, face_id) for face_id in wanted)
+            refused = tuple(one for one in unchanged if one is not None)
+            return UserChange(_user(held, user).status, gone, refused)
+
+    def search_by_face(
+        self, gallery: GalleryId, face_id: FaceId, *, threshold: ComparisonScore, limit: int = 5
+    ) -> UserSearch:
+        self._check(threshold)
+        with self._lock:
+            held = self._gallery(gallery)
+            if face_id not in held.faces:
+                raise FaceNotFoundError(f"gallery '{gallery}' has no face '{face_id}'")
+            return UserSearch(_alike(held, [held.templates[face_id]], threshold)[:limit])
+
+    def search_by_user(
+        self, gallery: GalleryId, user: UserId, *, threshold: ComparisonScore, limit: int = 5
+    ) -> UserSearch:
+        self._check(threshold)
+        with self._lock:
+            held = self._gallery(gallery)
+            own = _faces_of(held, gallery, user)
+            found = _alike(held, [held.templates[face_id] for face_id in own], threshold)
+            others = tuple(match for match in found if match.user.user_id != user)
+            return UserSearch(others[:limit])
+
+    def identify(
+        self,
+        gallery: GalleryId,
+        image: Image,
+        *,
+        threshold: ComparisonScore,
+        limit: int = 5,
+        quality: QualityFilter = QualityFilter.NONE,
+    ) -> UserIdentification:
+        del quality
+        self._check(threshold)
+        with self._lock:
+            held = self._gallery(gallery)
+            found = self._finder.find(image, None)
+            if not found:
+                return UserIdentification(searched=None)
+            return UserIdentification(
+                found[0].face,
+                _alike(held, [found[0].template], threshold)[:limit],
+                tuple(UnsearchedFace(one.face, (Reason.OTHER_FACE_SEARCHED,)) for one in found[1:]),
+            )
+
+
+def _user(held: _Gallery, user: UserId) -> User:
+    return User(user, UserStatus.ACTIVE if held.users[user] else UserStatus.CREATED)
+
+
+def _faces_of(held: _Gallery, gallery: GalleryId, user: UserId) -> set[FaceId]:
+    own = held.users.get(user)
+    if own is None:
+        raise UserNotFoundError(f"gallery '{gallery}' has no user '{user}'")
+    return own
+
+
+def _not_the_users(held: _Gallery, user: UserId, face_id: FaceId) -> UnchangedFace | None:
+    """Why a face cannot be the user's: it is not there, or another's."""
+    face = held.faces.get(face_id)
+    if face is None:
+        return UnchangedFace(face_id, (UserReason.FACE_NOT_FOUND,))
+    if face.user is not None and face.user != user:
+        reasons = (UserReason.ASSOCIATED_TO_A_DIFFERENT_USER,)
+        return UnchangedFace(face_id, reasons, face.user)
+    return None
+
+
+def _refusal(
+    held: _Gallery, user: UserId, face_id: FaceId, threshold: ComparisonScore
+) -> UnchangedFace | None:
+    refusal = _not_the_users(held, user, face_id)
+    if refusal is not None or not held.users[user]:
+        return refusal
+    score = _closest(held, user, [held.templates[face_id]])
+    if score.meets(threshold):
+        return None
+    return UnchangedFace(face_id, (UserReason.LOW_MATCH_CONFIDENCE,), user, score)
+
+
+def _closest(held: _Gallery, user: UserId, probes: Sequence[Template]) -> ComparisonScore:
+    own = [held.templates[face_id] for face_id in held.users[user]]
+    best = max(probe.similarity(template) for probe in probes for template in own)
+    return ComparisonScore(best, SIMILARITY)
+
+
+def _alike(
+    held: _Gallery, probes: Sequence[Template], threshold: ComparisonScore
+) -> tuple[UserMatch, ...]:
+    """Every user with a face who meets the threshold, best first."""
+    if not probes:
+        return ()
+    scored = [
+        UserMatch(_user(held, user), _closest(held, user, probes))
+        for user, own in held.users.items()
+        if own
+    ]
+    kept = [match for match in scored if match.score.meets(threshold)]
+    return tuple(sorted(kept, key=lambda match: (-match.score.value, match.user.user_id)))
 
 
 class PictureFinder:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from rekadapter.errors import ConfigError, UsageError
-from rekadapter.recognizer import Recognizer
-from rekadapter.rekognition_api.faults import INVALID_PARAMETER, VALIDATION
+from rekadapter.recognizer import Recognizer, UserGallery, user_gallery_of
+from rekadapter.rekognition_api.faults import (
+    INVALID_PARAMETER,
+    VALIDATION,
+    FaultError,
+    unknown_operation,
+)
+from rekadapter.rekognition_api.idempotency import IdempotentAnswers
 from rekadapter.types import GalleryId
 
 MAX_FACES_PER_IMAGE: Final = 100
@@ -80,6 +86,18 @@ class Context:
     account: str
     region: str
     s3: S3Reader | None = None
+    answered: IdempotentAnswers = field(default_factory=IdempotentAnswers)
+
+    def users(self) -> UserGallery:
+        """The users of the recognizer's galleries.
+
+        Raises:
+            FaultError: it keeps none; the operation is then unknown, as where AWS has none.
+        """
+        users = user_gallery_of(self.recognizer)
+        if users is None:
+            raise FaultError(unknown_operation("The service's backend keeps no users."))
+        return users
 
     def collection_arn(self, gallery: GalleryId) -> str:
         return f"arn:aws:rekognition:{self.region}:{self.account}:collection/{gallery}"

@@ -84,6 +84,15 @@ def invalid_page_token() -> FaultError:
     return FaultError(Fault("InvalidPaginationTokenException", "Invalid Pagination Token"))
 
 
+def idempotent_parameter_mismatch(token: str) -> FaultError:
+    return FaultError(
+        Fault(
+            "IdempotentParameterMismatchException",
+            f"The ClientRequestToken: {token} you have supplied is already in use.",
+        )
+    )
+
+
 def not_found(message: str) -> FaultError:
     return FaultError(Fault("ResourceNotFoundException", message))
 
@@ -135,6 +144,12 @@ _TABLE: Final = MappingProxyType(
         ),
         errors.FaceNotFoundError: Fault(
             INVALID_PARAMETER, "faceId was not found in the collection."
+        ),
+        errors.UserNotFoundError: Fault(
+            "ResourceNotFoundException", "User not found in collection {collection}."
+        ),
+        errors.UserExistsError: Fault(
+            "ConflictException", "A user of this id is in collection {collection} already."
         ),
         errors.SubjectIdError: Fault(INVALID_PARAMETER, "Request has invalid parameters"),
         errors.InvalidRequestError: Fault(INVALID_PARAMETER, "Request has invalid parameters"),

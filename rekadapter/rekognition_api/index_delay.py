@@ -12,7 +12,14 @@ from dataclasses import replace
 
 from rekadapter.errors import ConfigError, FaceNotFoundError
 from rekadapter.imaging import Image
-from rekadapter.recognizer import Capabilities, FaceSelection, QualityFilter, Recognizer
+from rekadapter.recognizer import (
+    Capabilities,
+    FaceSelection,
+    QualityFilter,
+    Recognizer,
+    UserGallery,
+    user_gallery_of,
+)
 from rekadapter.types import (
     ComparisonScore,
     Detection,
@@ -66,6 +73,11 @@ class DelayedIndex:
     @property
     def capabilities(self) -> Capabilities:
         return self._inner.capabilities
+
+    @property
+    def user_gallery(self) -> UserGallery | None:
+        """The recognizer's own: users know a face at once."""
+        return user_gallery_of(self._inner)
 
     def detect(self, image: Image) -> Detection:
         return self._inner.detect(image)

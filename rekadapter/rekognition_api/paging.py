@@ -32,9 +32,14 @@ class Page(Generic[T]):
 
 
 def page_of(
-    items: Iterable[T], *, key: Callable[[T], str], listing: Sequence[str], request: Request
+    items: Iterable[T],
+    *,
+    key: Callable[[T], str],
+    listing: Sequence[str],
+    request: Request,
+    most: int = MAX_PAGE,
 ) -> Page[T]:
-    """The page that a request's ``NextToken`` and ``MaxResults`` ask for; 0 means the default.
+    """The page that a request's ``NextToken`` and ``MaxResults`` ask for; 0 means ``most``.
 
     ``key`` is ASCII text, unique to an item; ``listing`` says what is listed (operation,
     collection, filters): a token of another listing is refused.
@@ -42,7 +47,7 @@ def page_of(
     Raises:
         FaultError: InvalidPaginationTokenException.
     """
-    size = request.integer("MaxResults", MAX_PAGE) or MAX_PAGE
+    size = request.integer("MaxResults", most) or most
     tag = hashlib.sha256("\n".join(listing).encode()).digest()[:_TAG_BYTES]
     token = request.optional_text("NextToken")
     after = _read_token(token, tag) if token else ""

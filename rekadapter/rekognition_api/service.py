@@ -16,6 +16,7 @@ from rekadapter.rekognition_api import faults
 from rekadapter.rekognition_api.codec import WireObject, decode_request, encode_answer
 from rekadapter.rekognition_api.context import Context, S3Reader, ServiceSettings
 from rekadapter.rekognition_api.faults import Fault, FaultError
+from rekadapter.rekognition_api.idempotency import IdempotentAnswers
 from rekadapter.rekognition_api.model import OperationModel, load_model
 from rekadapter.rekognition_api.operations import OPERATIONS
 from rekadapter.rekognition_api.request import Request
@@ -35,7 +36,7 @@ class ServiceAnswer:
 class RekognitionService:
     """Rekognition's JSON 1.1 contract over a recognizer. Safe to call from several threads.
 
-    The recognizer stays the caller's to close.
+    The recognizer stays the caller's to close. ``answered`` remembers requests by their tokens.
 
     Raises:
         ConfigError: the recognizer's scores are not a similarity from 0 to 100, which is what
@@ -48,12 +49,14 @@ class RekognitionService:
         *,
         settings: ServiceSettings | None = None,
         s3: S3Reader | None = None,
+        answered: IdempotentAnswers | None = None,
     ) -> None:
         _check_scale(recognizer)
         self._recognizer = recognizer
         self._model_version = recognizer.capabilities.model
         self._settings = settings or ServiceSettings()
         self._s3 = s3
+        self._answered_before = answered or IdempotentAnswers()
         self._model = load_model(OPERATIONS)
 
     def handle(self, target: str, body: bytes, *, account: str, region: str) -> ServiceAnswer:
@@ -72,6 +75,7 @@ class RekognitionService:
             account=account,
             region=region,
             s3=self._s3,
+            answered=self._answered_before,
         )
         request = Request({})
         try:

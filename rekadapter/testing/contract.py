@@ -8,6 +8,8 @@
 
         @pytest.fixture
         def material(self): ...         # rekadapter.testing.material
+
+A backend that keeps users passes ``UserContract`` too, with the same fixtures.
 """
 
 from __future__ import annotations
@@ -23,10 +25,21 @@ from rekadapter.errors import (
     FaceNotFoundError,
     GalleryExistsError,
     GalleryNotFoundError,
+    QuotaExceededError,
     ScaleMismatchError,
     SubjectIdError,
+    UserExistsError,
+    UserNotFoundError,
 )
-from rekadapter.recognizer import FaceSelection, QualityFilter, Recognizer
+from rekadapter.imaging import Image
+from rekadapter.recognizer import (
+    MAX_FACES_PER_USER,
+    FaceSelection,
+    QualityFilter,
+    Recognizer,
+    UserGallery,
+    user_gallery_of,
+)
 from rekadapter.testing.material import ContractMaterial
 from rekadapter.types import (
     ComparisonScore,
@@ -35,6 +48,10 @@ from rekadapter.types import (
     Reason,
     ScoreScale,
     SubjectId,
+    User,
+    UserId,
+    UserReason,
+    UserStatus,
 )
 
 GALLERY = GalleryId("contract-gallery")
@@ -375,3 +392,344 @@ class RecognizerContract:
             recognizer.detect(material.ann)
         with pytest.raises(BackendClosedError):
             list(recognizer.galleries())
+
+
+ANNA = UserId("user:anna")
+BEN = UserId("user:ben")
+
+
+class UserContract:
+    """Every backend that keeps users passes all of it."""
+
+    @pytest.fixture
+    def gallery(self, recognizer: Recognizer) -> GalleryId:
+        recognizer.create_gallery(GALLERY)
+        return GALLERY
+
+    @pytest.fixture
+    def users(self, recognizer: Recognizer) -> UserGallery:
+        found = user_gallery_of(recognizer)
+        assert found is not None
+        return found
+
+    @pytest.fixture
+    def ann(self, recognizer: Recognizer, gallery: GalleryId, material: ContractMaterial) -> FaceId:
+        return _enrolled(recognizer, gallery, material.ann, ANN)
+
+    @pytest.fixture
+    def bob(self, recognizer: Recognizer, gallery: GalleryId, material: ContractMaterial) -> FaceId:
+        return _enrolled(recognizer, gallery, material.bob, BOB)
+
+    @pytest.fixture
+    def both(
+        self,
+        recognizer: Recognizer,
+        users: UserGallery,
+        gallery: GalleryId,
+        ann: FaceId,
+        bob: FaceId,
+    ) -> GalleryId:
+        """Anna and Ben, one face each."""
+        match_all = recognizer.capabilities.match_all
+        for user, face_id in ((ANNA, ann), (BEN, bob)):
+            users.create(gallery, user)
+            assert users.associate(gallery, user, [face_id], threshold=match_all).changed == (
+                face_id,
+            )
+        return gallery
+
+    def test_the_capability_says_that_users_are_kept(self, recognizer: Recognizer) -> None:
+        assert recognizer.capabilities.keeps_users
+
+    # -- users
+
+    def test_a_user_lives_from_create_to_delete(
+        self, recognizer: Recognizer, users: UserGallery, gallery: GalleryId
+    ) -> None:
+        users.create(gallery, ANNA)
+        assert list(users.users(gallery)) == [User(ANNA, UserStatus.CREATED)]
+        assert recognizer.describe_gallery(gallery).user_count == 1
+        users.delete(gallery, ANNA)
+        assert list(users.users(gallery)) == []
+        assert recognizer.describe_gallery(gallery).user_count == 0
+
+    def test_a_user_is_made_once(self, users: UserGallery, gallery: GalleryId) -> None:
+        users.create(gallery, ANNA)
+        with pytest.raises(UserExistsError):
+            users.create(gallery, ANNA)
+
+    def test_a_user_id_with_a_space_is_refused(
+        self, users: UserGallery, gallery: GalleryId
+    ) -> None:
+        with pytest.raises(SubjectIdError):
+            users.create(gallery, UserId("two words"))
+
+    def test_each_user_is_listed_once(self, users: UserGallery, gallery: GalleryId) -> None:
+        names = {UserId(f"user-{number}") for number in range(7)}
+        for name in names:
+            users.create(gallery, name)
+        listed = [user.user_id for user in users.users(gallery)]
+        assert len(listed) == 7
+        assert set(listed) == names
+
+    @pytest.mark.parametrize("call", ["delete", "associate", "disassociate", "search"])
+    def test_an_unknown_user_raises(
+        self,
+        recognizer: Recognizer,
+        users: UserGallery,
+        gallery: GalleryId,
+        ann: FaceId,
+        call: str,
+    ) -> None:
+        match_all = recognizer.capabilities.match_all
+        calls: dict[str, Callable[[], object]] = {
+            "delete": lambda: users.delete(gallery, BEN),
+            "associate": lambda: users.associate(gallery, BEN, [ann], threshold=match_all),
+            "disassociate": lambda: users.disassociate(gallery, BEN, [ann]),
+            "search": lambda: users.search_by_user(gallery, BEN, threshold=match_all),
+        }
+        with pytest.raises(UserNotFoundError):
+            calls[call]()
+
+    @pytest.mark.parametrize(
+        "call",
+        ["create", "delete", "users", "associate", "disassociate", "face", "user", "image"],
+    )
+    def test_users_of_an_unknown_gallery_raise_and_it_is_named(
+        self, recognizer: Recognizer, users: UserGallery, material: ContractMaterial, call: str
+    ) -> None:
+        nowhere, match_all = GalleryId("nowhere"), recognizer.capabilities.match_all
+        faces = [NEVER_ISSUED]
+        calls: dict[str, Callable[[], object]] = {
+            "create": lambda: users.create(nowhere, ANNA),
+            "delete": lambda: users.delete(nowhere, ANNA),
+            "users": lambda: list(users.users(nowhere)),
+            "associate": lambda: users.associate(nowhere, ANNA, faces, threshold=match_all),
+            "disassociate": lambda: users.disassociate(nowhere, ANNA, faces),
+            "face": lambda: users.search_by_face(nowhere, NEVER_ISSUED, threshold=match_all),
+            "user": lambda: users.search_by_user(nowhere, ANNA, threshold=match_all),
+            "image": lambda: users.identify(nowhere, material.ann, threshold=match_all),
+        }
+        with pytest.raises(GalleryNotFoundError, match="nowhere"):
+            calls[call]()
+
+    # -- faces of users
+
+    def test_an_associated_face_says_whose_it_is(
+        self,
+        recognizer: Recognizer,
+        users: UserGallery,
+        both: GalleryId,
+        material: ContractMaterial,
+    ) -> None:
+        assert {face.subject: face.user for face in recognizer.faces(both)} == {ANN: ANNA, BOB: BEN}
+        assert {user.status for user in users.users(both)} == {UserStatus.ACTIVE}
+        found = recognizer.identify(
+            both,
+            material.ann,
+            threshold=recognizer.capabilities.default_threshold,
+            faces=FaceSelection.LARGEST,
+        )
+        assert found.faces[0].candidates[0].face.user == ANNA
+        again = recognizer.enroll(both, material.ann, subject=ANN, max_faces=1)
+        assert again.records[0].enrolled.user == ANNA
+
+    def test_a_face_of_a_user_is_not_removed(
+        self, recognizer: Recognizer, users: UserGallery, both: GalleryId, ann: FaceId
+    ) -> None:
+        removal = recognizer.remove(both, [ann, NEVER_ISSUED])
+        assert (removal.removed, removal.not_found) == ((), (NEVER_ISSUED,))
+        assert [(face.face_id, face.user) for face in removal.kept] == [(ann, ANNA)]
+        users.disassociate(both, ANNA, [ann])
+        assert recognizer.remove(both, [ann]).removed == (ann,)
+
+    def test_deleting_a_user_keeps_its_faces(
+        self, recognizer: Recognizer, users: UserGallery, both: GalleryId, ann: FaceId
+    ) -> None:
+        users.delete(both, ANNA)
+        assert {face.subject: face.user for face in recognizer.faces(both)} == {ANN: None, BOB: BEN}
+        match_all = recognizer.capabilities.match_all
+        found = users.search_by_face(both, ann, threshold=match_all)
+        assert [match.user.user_id for match in found.matches] == [BEN]
+
+    def test_associating_again_changes_nothing(
+        self, recognizer: Recognizer, users: UserGallery, both: GalleryId, ann: FaceId
+    ) -> None:
+        done = users.associate(both, ANNA, [ann, ann], threshold=recognizer.capabilities.match_all)
+        assert (done.status, done.changed, done.unchanged) == (UserStatus.ACTIVE, (), ())
+
+    def test_faces_that_cannot_be_the_users_are_named_with_why(
+        self,
+        recognizer: Recognizer,
+        users: UserGallery,
+        both: GalleryId,
+        bob: FaceId,
+    ) -> None:
+        match_all = recognizer.capabilities.match_all
+        done = users.associate(both, ANNA, [bob, NEVER_ISSUED], threshold=match_all)
+        assert done.changed == ()
+        assert {face.face_id: face.reasons for face in done.unchanged} == {
+            bob: (UserReason.ASSOCIATED_TO_A_DIFFERENT_USER,),
+            NEVER_ISSUED: (UserReason.FACE_NOT_FOUND,),
+        }
+        undone = users.disassociate(both, ANNA, [bob, NEVER_ISSUED])
+        assert undone.changed == ()
+        assert {face.face_id: face.reasons for face in undone.unchanged} == {
+            bob: (UserReason.ASSOCIATED_TO_A_DIFFERENT_USER,),
+            NEVER_ISSUED: (UserReason.FACE_NOT_FOUND,),
+        }
+
+    def test_a_face_unlike_the_user_is_refused_with_its_score(
+        self,
+        recognizer: Recognizer,
+        users: UserGallery,
+        gallery: GalleryId,
+        ann: FaceId,
+        bob: FaceId,
+    ) -> None:
+        threshold = recognizer.capabilities.default_threshold
+        users.create(gallery, ANNA)
+        first = users.associate(gallery, ANNA, [ann], threshold=threshold)
+        assert (first.changed, first.status) == ((ann,), UserStatus.ACTIVE)
+        second = users.associate(gallery, ANNA, [bob], threshold=threshold)
+        assert second.changed == ()
+        refused = second.unchanged[0]
+        assert (refused.face_id, refused.reasons) == (bob, (UserReason.LOW_MATCH_CONFIDENCE,))
+        assert refused.score is not None
+        assert not refused.score.meets(threshold)
+        forced = users.associate(gallery, ANNA, [bob], threshold=recognizer.capabilities.match_all)
+        assert forced.changed == (bob,)
+
+    def test_disassociating_ends_where_there_was_something(
+        self, users: UserGallery, both: GalleryId, ann: FaceId
+    ) -> None:
+        undone = users.disassociate(both, ANNA, [ann])
+        assert (undone.status, undone.changed) == (UserStatus.CREATED, (ann,))
+        again = users.disassociate(both, ANNA, [ann])
+        assert (again.changed, again.unchanged) == ((), ())
+
+    def test_a_user_has_at_most_a_hundred_faces(
+        self,
+        recognizer: Recognizer,
+        users: UserGallery,
+        gallery: GalleryId,
+        material: ContractMaterial,
+    ) -> None:
+        match_all = recognizer.capabilities.match_all
+        ids = [
+            _enrolled(recognizer, gallery, material.ann, SubjectId(f"ann-{number}"))
+            for number in range(MAX_FACES_PER_USER + 1)
+        ]
+        users.create(gallery, ANNA)
+        full = users.associate(gallery, ANNA, ids[:MAX_FACES_PER_USER], threshold=match_all)
+        assert len(full.changed) == MAX_FACES_PER_USER
+        with pytest.raises(QuotaExceededError):
+            users.associate(gallery, ANNA, ids[MAX_FACES_PER_USER:], threshold=match_all)
+        users.disassociate(gallery, ANNA, ids[:1])
+        last = users.associate(gallery, ANNA, ids[MAX_FACES_PER_USER:], threshold=match_all)
+        assert last.changed == tuple(ids[MAX_FACES_PER_USER:])
+
+    # -- searches
+
+    def test_a_user_is_found_by_a_new_picture(
+        self,
+        recognizer: Recognizer,
+        users: UserGallery,
+        both: GalleryId,
+        material: ContractMaterial,
+    ) -> None:
+        threshold = recognizer.capabilities.default_threshold
+        found = users.identify(both, material.ann_again, threshold=threshold)
+        assert [match.user for match in found.matches] == [User(ANNA, UserStatus.ACTIVE)]
+        assert found.matches[0].score.meets(threshold)
+        assert found.searched is not None
+        assert found.unsearched == ()
+
+    def test_only_the_largest_face_is_searched_and_the_others_are_named(
+        self,
+        recognizer: Recognizer,
+        users: UserGallery,
+        both: GalleryId,
+        material: ContractMaterial,
+    ) -> None:
+        threshold = recognizer.capabilities.default_threshold
+        found = users.identify(both, material.group, threshold=threshold)
+        assert [match.user.user_id for match in found.matches] == [ANNA]
+        assert found.searched is not None
+        assert len(found.unsearched) >= 1
+        assert all(Reason.OTHER_FACE_SEARCHED in face.reasons for face in found.unsearched)
+        assert max(face.face.box.area for face in found.unsearched) <= found.searched.box.area
+
+    def test_a_picture_of_nobody_is_a_value(
+        self,
+        recognizer: Recognizer,
+        users: UserGallery,
+        both: GalleryId,
+        material: ContractMaterial,
+    ) -> None:
+        found = users.identify(both, material.nobody, threshold=recognizer.capabilities.match_all)
+        assert (found.searched, found.matches, found.unsearched) == (None, (), ())
+
+    def test_users_are_found_by_a_face_best_first(
+        self, recognizer: Recognizer, users: UserGallery, both: GalleryId, ann: FaceId
+    ) -> None:
+        match_all = recognizer.capabilities.match_all
+        found = users.search_by_face(both, ann, threshold=match_all)
+        assert [match.user.user_id for match in found.matches] == [ANNA, BEN]
+        assert found.matches[0].score.meets(found.matches[1].score)
+        one = users.search_by_face(both, ann, threshold=match_all, limit=1)
+        assert one.matches == found.matches[:1]
+
+    def test_a_user_never_finds_itself(
+        self, recognizer: Recognizer, users: UserGallery, both: GalleryId
+    ) -> None:
+        match_all = recognizer.capabilities.match_all
+        found = users.search_by_user(both, ANNA, threshold=match_all)
+        assert [match.user.user_id for match in found.matches] == [BEN]
+        near = users.search_by_user(both, ANNA, threshold=recognizer.capabilities.default_threshold)
+        assert near.matches == ()
+
+    def test_a_user_without_faces_finds_nobody_and_is_not_found(
+        self,
+        recognizer: Recognizer,
+        users: UserGallery,
+        gallery: GalleryId,
+        ann: FaceId,
+        material: ContractMaterial,
+    ) -> None:
+        match_all = recognizer.capabilities.match_all
+        users.create(gallery, BEN)
+        assert users.search_by_user(gallery, BEN, threshold=match_all).matches == ()
+        assert users.search_by_face(gallery, ann, threshold=match_all).matches == ()
+        assert users.identify(gallery, material.ann, threshold=match_all).matches == ()
+
+    def test_searching_users_by_an_unknown_face_raises(
+        self, recognizer: Recognizer, users: UserGallery, both: GalleryId
+    ) -> None:
+        with pytest.raises(FaceNotFoundError):
+            users.search_by_face(both, NEVER_ISSUED, threshold=recognizer.capabilities.match_all)
+
+    def test_users_have_thresholds_of_the_same_scale(
+        self, users: UserGallery, both: GalleryId, ann: FaceId, material: ContractMaterial
+    ) -> None:
+        foreign = ComparisonScore(0.5, ScoreScale("somebody else's scale", 0.0, 1.0))
+        with pytest.raises(ScaleMismatchError):
+            users.associate(both, ANNA, [ann], threshold=foreign)
+        with pytest.raises(ScaleMismatchError):
+            users.search_by_face(both, ann, threshold=foreign)
+        with pytest.raises(ScaleMismatchError):
+            users.identify(both, material.ann, threshold=foreign)
+
+    def test_users_go_with_their_gallery(
+        self, recognizer: Recognizer, users: UserGallery, both: GalleryId
+    ) -> None:
+        recognizer.delete_gallery(both)
+        recognizer.create_gallery(both)
+        assert list(users.users(both)) == []
+
+
+def _enrolled(
+    recognizer: Recognizer, gallery: GalleryId, image: Image, subject: SubjectId
+) -> FaceId:
+    made = recognizer.enroll(gallery, image, subject=subject, max_faces=1)
+    return made.records[0].enrolled.face_id

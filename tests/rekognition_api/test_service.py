@@ -102,7 +102,9 @@ def _check_against_botocore(operation: str, body: dict[str, Any]) -> None:
     # The one place where an answer departs from the model's minimum, see docs/service.md.
     checked = {name: value for name, value in body.items() if (name, value) != ("DeletedFaces", [])}
     shape = BOTOCORE.operation_model(operation).output_shape
-    assert shape is not None
+    if shape is None:  # CreateUser, DeleteUser: an empty body
+        assert body == {}
+        return
     report = ParamValidator().validate(checked, shape)
     assert not report.has_errors(), report.generate_report()
 

@@ -11,7 +11,14 @@ from typing import Final
 
 from rekadapter.rekognition_api.codec import WireObject
 from rekadapter.rekognition_api.context import Context
-from rekadapter.rekognition_api.operations import collections, compare, detect, faces, search
+from rekadapter.rekognition_api.operations import (
+    collections,
+    compare,
+    detect,
+    faces,
+    search,
+    users,
+)
 from rekadapter.rekognition_api.request import Request
 
 Operation = Callable[[Context, Request], WireObject]
@@ -27,6 +34,13 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
         "DeleteFaces": faces.delete_faces,
         "SearchFaces": search.search_faces,
         "SearchFacesByImage": search.search_faces_by_image,
+        "CreateUser": users.create_user,
+        "DeleteUser": users.delete_user,
+        "ListUsers": users.list_users,
+        "AssociateFaces": users.associate_faces,
+        "DisassociateFaces": users.disassociate_faces,
+        "SearchUsers": users.search_users,
+        "SearchUsersByImage": users.search_users_by_image,
         "DetectFaces": detect.detect_faces,
         "CompareFaces": compare.compare_faces,
     }

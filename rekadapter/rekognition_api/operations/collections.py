@@ -32,7 +32,7 @@ def describe_collection(context: Context, request: Request) -> WireObject:
     found = context.recognizer.describe_gallery(GalleryId(request.text("CollectionId")))
     return {
         "FaceCount": found.face_count,
-        "UserCount": 0,
+        "UserCount": found.user_count,
         "FaceModelVersion": found.model,
         "CollectionARN": context.collection_arn(found.gallery),
         "CreationTimestamp": found.created_at,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import Final
 
 from rekadapter.names import from_external_image_id
 from rekadapter.recognizer import QualityFilter
 from rekadapter.rekognition_api.codec import WireObject
 from rekadapter.rekognition_api.context import Context
-from rekadapter.rekognition_api.faults import not_found
 from rekadapter.rekognition_api.images import read_image
 from rekadapter.rekognition_api.operations import shapes
 from rekadapter.rekognition_api.paging import page_of
@@ -21,22 +19,9 @@ from rekadapter.types import (
     FaceRecord,
     FailureToEnroll,
     GalleryId,
-    Reason,
 )
 
-_REASONS: Final = MappingProxyType(
-    {
-        Reason.EXCEEDS_MAX_FACES: "EXCEEDS_MAX_FACES",
-        Reason.EXTREME_POSE: "EXTREME_POSE",
-        Reason.LOW_BRIGHTNESS: "LOW_BRIGHTNESS",
-        Reason.LOW_SHARPNESS: "LOW_SHARPNESS",
-        Reason.LOW_CONFIDENCE: "LOW_CONFIDENCE",
-        Reason.SMALL_BOUNDING_BOX: "SMALL_BOUNDING_BOX",
-        Reason.FACE_TOO_SMALL: "SMALL_BOUNDING_BOX",
-        Reason.LOW_FACE_QUALITY: "LOW_FACE_QUALITY",
-    }
-)
-"""Rekognition's word for a reason; a reason it has no word for is left out."""
+OF_A_USER: Final = "ASSOCIATED_TO_AN_EXISTING_USER"
 
 
 def index_faces(context: Context, request: Request) -> WireObject:
@@ -58,17 +43,15 @@ def index_faces(context: Context, request: Request) -> WireObject:
 
 def list_faces(context: Context, request: Request) -> WireObject:
     gallery = GalleryId(request.text("CollectionId"))
-    if request.has("UserId"):
-        raise not_found("The user is not in the collection: users are not served yet.")
-    wanted = frozenset(request.texts("FaceIds"))
+    wanted, user = frozenset(request.texts("FaceIds")), request.optional_text("UserId")
     page = page_of(
         (
             face
             for face in context.recognizer.faces(gallery)
-            if not wanted or face.face_id in wanted
+            if (not wanted or face.face_id in wanted) and (user is None or face.user == user)
         ),
         key=_face_id,
-        listing=("ListFaces", gallery, *sorted(wanted)),
+        listing=("ListFaces", gallery, user or "", *sorted(wanted)),
         request=request,
     )
     return {
@@ -81,11 +64,16 @@ def list_faces(context: Context, request: Request) -> WireObject:
 def delete_faces(context: Context, request: Request) -> WireObject:
     asked = [FaceId(face_id) for face_id in dict.fromkeys(request.texts("FaceIds"))]
     removal = context.recognizer.remove(GalleryId(request.text("CollectionId")), asked)
+    unknown: list[WireObject] = [
+        {"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]} for face_id in removal.not_found
+    ]
+    of_users: list[WireObject] = [
+        {"FaceId": kept.face_id, "UserId": kept.user, "Reasons": [OF_A_USER]}
+        for kept in removal.kept
+    ]
     return {
         "DeletedFaces": list(removal.removed),
-        "UnsuccessfulFaceDeletions": [
-            {"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]} for face_id in removal.not_found
-        ],
+        "UnsuccessfulFaceDeletions": unknown + of_users,
     }
 
 
@@ -118,5 +106,5 @@ def _unindexed(enrollment: Enrollment, most: int) -> list[WireObject]:
 
 
 def _words_for(failure: FailureToEnroll) -> list[str]:
-    words = (_REASONS[reason] for reason in failure.reasons if reason in _REASONS)
+    words = (shapes.REASONS[reason] for reason in failure.reasons if reason in shapes.REASONS)
     return list(dict.fromkeys(words))

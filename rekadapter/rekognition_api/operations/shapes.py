@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+from types import MappingProxyType
 from typing import Final
 
 from rekadapter.errors import SubjectIdError
@@ -22,10 +23,25 @@ from rekadapter.types import (
     FaceQuality,
     Landmarks,
     Pose,
+    Reason,
     SubjectId,
 )
 
 logger = logging.getLogger(__name__)
+
+REASONS: Final = MappingProxyType(
+    {
+        Reason.EXCEEDS_MAX_FACES: "EXCEEDS_MAX_FACES",
+        Reason.EXTREME_POSE: "EXTREME_POSE",
+        Reason.LOW_BRIGHTNESS: "LOW_BRIGHTNESS",
+        Reason.LOW_SHARPNESS: "LOW_SHARPNESS",
+        Reason.LOW_CONFIDENCE: "LOW_CONFIDENCE",
+        Reason.SMALL_BOUNDING_BOX: "SMALL_BOUNDING_BOX",
+        Reason.FACE_TOO_SMALL: "SMALL_BOUNDING_BOX",
+        Reason.LOW_FACE_QUALITY: "LOW_FACE_QUALITY",
+    }
+)
+"""Rekognition's word for a reason; a reason it has no word for is left out."""
 
 _NUMERIC: Final = re.compile(r"[0-9.]+")
 
@@ -43,6 +59,7 @@ def face(context: Context, enrolled: EnrolledFace) -> WireObject:
         "ExternalImageId": _external_image_id(enrolled.subject),
         "Confidence": enrolled.confidence,
         "IndexFacesModelVersion": numeric_version(context.model_version),
+        "UserId": enrolled.user,
     }
 
 
