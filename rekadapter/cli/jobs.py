@@ -215,9 +215,9 @@ def _record(backends: Sequence[OpenBackend], request: RunRequest) -> RunRecord:
         versions={name: _version(name) for name in _VERSIONS},
         input_hashes={spec.camera: _hash_of(Path(spec.source)) for spec in request.feeds},
         price_sources=tuple(
-            backend.recognizer.capabilities.details["prices"]
+            source
             for backend in backends
-            if "prices" in backend.recognizer.capabilities.details
+            for source in backend.recognizer.capabilities.price_sources
         ),
         notes=request.notes,
     )

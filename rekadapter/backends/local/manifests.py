@@ -103,8 +103,7 @@ MANIFESTS: Final = (
         metric=Metric.EUCLIDEAN,
         template_length=128,
         default_threshold=0.6,
-        threshold_origin="dlib's own for this network (dnn_face_recognition_ex.cpp; 99.38 % on "
-        "LFW)",
+        threshold_origin="dlib's own for this network (dnn_face_recognition_ex.cpp)",
     ),
     _insightface_pack(
         "buffalo_l",

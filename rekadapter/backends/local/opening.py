@@ -91,6 +91,10 @@ def open_recognizer(
         "detection_threshold": f"{settings.detection_threshold:g}",
         "detection_size": str(settings.detection_size) if settings.pack == EMBEDDED else "auto",
     }
+    if settings.pack != CUSTOM:
+        manifest = manifest_of(settings.pack)
+        details["detector_sha256"] = manifest.detector.sha256
+        details["embedder_sha256"] = manifest.embedder.sha256
     store = SqliteGalleryStore(directory.expanduser())
     return LocalRecognizer(models, store, capabilities_of(name, models, details))
 

@@ -38,6 +38,7 @@ def open_recognizer(
     chosen = RekognitionOptions.read(name, options)
     client = open_client(name, chosen)
     region = str(client.meta.region_name)
+    prices = PriceList.load(chosen.prices)
     wire = Wire(context.pacer)
     wire.attach(client)
     rates = {
@@ -48,7 +49,7 @@ def open_recognizer(
     }
     caller = Caller(
         client,
-        Account(name, region, PriceList.load(chosen.prices), context.request_log),
+        Account(name, region, prices, context.request_log),
         wire=wire,
         limiter=RequestLimiter(rates),
         retry=RetryPolicy(chosen.deadline_seconds, sleep=_sleeping_until(context.stop)),
@@ -61,6 +62,7 @@ def open_recognizer(
         max_image_bytes=chosen.max_image_bytes,
         jpeg_quality=chosen.jpeg_quality,
         min_face_px=chosen.min_face_px,
+        price_sources=prices.sources(),
     )
     return RekognitionRecognizer(caller, setup)
 

@@ -85,6 +85,7 @@ class Setup:
     max_image_bytes: int
     jpeg_quality: int
     min_face_px: int
+    price_sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -533,6 +534,7 @@ def _capabilities(setup: Setup) -> Capabilities:
         gives_landmarks=True,
         gives_pose=True,
         gives_quality=True,
+        price_sources=setup.price_sources,
         details={
             "region": setup.region,
             "endpoint": setup.endpoint,
