@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import boto3
@@ -199,3 +200,17 @@ def test_s3_needs_no_moto() -> None:
         mock.put_object("pictures", "a", picture_of("alice"))
         found = client.detect_faces(Image={"S3Object": {"Bucket": "pictures", "Name": "a"}})
     assert len(found["FaceDetails"]) == 1
+
+
+def test_threads_lose_nothing() -> None:
+    client = one_attempt()
+
+    def index(number: int) -> None:
+        drawn = picture_of(f"person {number}")
+        client.index_faces(CollectionId="staff", Image={"Bytes": drawn})
+
+    with mocked_rekognition(client) as mock, ThreadPoolExecutor(8) as pool:
+        client.create_collection(CollectionId="staff")
+        list(pool.map(index, range(40)))
+        assert client.describe_collection(CollectionId="staff")["FaceCount"] == 40
+        assert mock.calls("IndexFaces") == 40

@@ -10,6 +10,7 @@ import boto3
 import moto.backend_index
 import moto.rekognition
 import pytest
+import requests
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -181,6 +182,30 @@ class TestErrors:
         with pytest.raises(ClientError) as caught:
             list_them()
         assert caught.value.response["Error"]["Code"] == "InvalidClientTokenId"
+
+
+@pytest.mark.usefixtures("in_moto")
+class TestRequestsThatNoSdkSends:
+    @pytest.mark.parametrize(
+        ("target", "body", "code"),
+        [
+            ("RekognitionService.ListCollections", b"\xff\xfe", "SerializationException"),
+            (
+                "RekognitionService.ListCollections",
+                b"Action=DeleteCollection",
+                "SerializationException",
+            ),
+            ("OtherService.DetectText", b"{}", "UnknownOperationException"),
+            ("DetectText", b"{}", "UnknownOperationException"),
+            ("", b"{}", "UnknownOperationException"),
+        ],
+    )
+    def test_they_end_in_an_aws_error(self, target: str, body: bytes, code: str) -> None:
+        headers = {"X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.1"}
+        with mock_aws():
+            url = "https://rekognition.us-east-1.amazonaws.com/"
+            answer = requests.post(url, data=body, headers=headers, timeout=10)
+        assert (answer.status_code, answer.json()["__type"]) == (400, code)
 
 
 CANNED: dict[str, Callable[[Any], dict[str, Any]]] = {
@@ -409,6 +434,6 @@ class TestCanary:
     ) -> None:
         monkeypatch.setattr(f"{where}.{name}", value)
         with pytest.raises(
-            ConfigError, match=rf"moto .* has changed: .*{moto_install.TESTED_MOTO}"
+            ConfigError, match=rf"moto .* does not fit: .*{moto_install.TESTED_MOTO}"
         ):
             moto_install.check_moto()

@@ -14,6 +14,24 @@ from typing import Final
 from rekadapter.errors import ConfigError
 from rekadapter.rekognition_api.mocking import DEFAULT_ACCOUNT, MockedRekognition
 
+TESTED_MOTO: Final = "5.1 to 5.2"
+_OLDEST_MOTO: Final = (5, 1)
+
+
+def _import_failure(error: ImportError) -> str:
+    missing = isinstance(error, ModuleNotFoundError) and error.name == "moto"
+    if missing:
+        return 'moto is not installed: pip install "rekadapter[moto]" brings it'
+    return _changed(str(error))
+
+
+def _changed(what: str) -> str:
+    return (
+        f"moto {version('moto')} does not fit: {what}. rekadapter's collections were tested "
+        f"with moto {TESTED_MOTO}: install one of those"
+    )
+
+
 try:
     import moto.backend_index
     import moto.backends
@@ -28,12 +46,8 @@ try:
     )
     from rekadapter.rekognition_api.moto_ext.responses import MOTO_ANSWERS
     from rekadapter.rekognition_api.moto_ext.urls import url_bases
-except ModuleNotFoundError as error:
-    raise ConfigError(
-        f'no module {error.name!r}: pip install "rekadapter[moto]" brings moto'
-    ) from error
-
-TESTED_MOTO: Final = "5.1 to 5.2"
+except ImportError as error:
+    raise ConfigError(_import_failure(error)) from error
 
 _PATTERNS: Final = tuple(("rekognition", re.compile(base)) for base in url_bases)
 
@@ -104,13 +118,12 @@ def check_moto() -> None:
     """
     for part, is_there in _private_parts():
         if not is_there:
-            raise ConfigError(
-                f"moto {version('moto')} has changed: {part}. rekadapter's collections were tested "
-                f"with moto {TESTED_MOTO}: install one of those"
-            )
+            raise ConfigError(_changed(part))
 
 
 def _private_parts() -> Iterator[tuple[str, bool]]:
+    installed_version = tuple(int(part) for part in version("moto").split(".")[:2])
+    yield "it is older than 5.1", installed_version >= _OLDEST_MOTO
     patterns = getattr(moto.backend_index, "backend_url_patterns", None)
     found = getattr(moto.backends, "get_backend", None)
     yield "backend_url_patterns is no list", isinstance(patterns, list)

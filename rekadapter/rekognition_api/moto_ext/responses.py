@@ -31,6 +31,7 @@ MOTO_ANSWERS: Final = frozenset(
 )
 """The operations moto answers itself: always the same, whatever the input."""
 
+_TARGET_PREFIX: Final = "RekognitionService"
 _API_AWS_REGION: Final = re.compile(r"://rekognition(?:-fips)?\.([^./]+)\.api\.aws")
 
 _MotoAnswer = tuple[int, dict[str, str], Any]
@@ -58,8 +59,8 @@ class CollectionsResponse(RekognitionResponse):
         backends = self._backends
         target = self.headers.get("X-Amz-Target") or ""
         served = self.rekognition_backend.region_of(backends.mock)
-        operation = target.rpartition(".")[2]
-        if operation in MOTO_ANSWERS - backends.own_answers:
+        prefix, _, operation = target.partition(".")
+        if prefix == _TARGET_PREFIX and operation in MOTO_ANSWERS - backends.own_answers:
             return self._answered_by_moto(served, target)
         return _as_moto(self._access_refused(served) or self._answered(served, target))
 
