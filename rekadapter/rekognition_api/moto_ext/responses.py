@@ -40,7 +40,16 @@ _MotoAnswer = tuple[int, dict[str, str], Any]
 class CollectionsResponse(RekognitionResponse):
     """One request, as moto hands it over."""
 
-    use_raw_body = True  # a body need not be UTF-8, and moto would search it for form fields
+    def setup_class(
+        self,
+        request: Any,  # noqa: ANN401 - werkzeug's or moto's, by version
+        full_url: str | None = None,
+        headers: object = None,
+        use_raw_body: bool | None = None,  # noqa: FBT001 - moto's signature
+    ) -> None:
+        """The body stays bytes: it need not be UTF-8, and moto would search it for form fields."""
+        del use_raw_body
+        super().setup_class(request, full_url, headers, use_raw_body=True)
 
     @property
     def rekognition_backend(self) -> CollectionsBackend:
