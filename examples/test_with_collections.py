@@ -2,7 +2,6 @@
 
 Run it with ``pytest examples/test_with_collections.py``.
 """
-# ruff: noqa: S101 - a test asserts
 
 import boto3
 from moto import mock_aws
