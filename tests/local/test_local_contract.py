@@ -7,7 +7,7 @@ import pytest
 from rekadapter.backends.local.recognizer import LocalRecognizer
 from rekadapter.errors import UsageError
 from rekadapter.recognizer import Recognizer
-from rekadapter.testing.contract import RecognizerContract
+from rekadapter.testing.contract import RecognizerContract, UserContract
 from rekadapter.testing.material import ContractMaterial, photo_material
 
 
@@ -20,6 +20,16 @@ def photographs() -> ContractMaterial:
 
 
 class TestLocal(RecognizerContract):
+    @pytest.fixture
+    def recognizer(self, local: LocalRecognizer) -> Recognizer:
+        return local
+
+    @pytest.fixture
+    def material(self, photographs: ContractMaterial) -> ContractMaterial:
+        return photographs
+
+
+class TestLocalUsers(UserContract):
     @pytest.fixture
     def recognizer(self, local: LocalRecognizer) -> Recognizer:
         return local

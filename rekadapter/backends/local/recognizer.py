@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -25,7 +25,8 @@ from rekadapter.backends.local.quality import (
     reasons_against,
 )
 from rekadapter.backends.local.scores import DEFAULT_SIMILARITY
-from rekadapter.backends.local.store import GalleryStore, StoredFace
+from rekadapter.backends.local.store import GalleryIndex, GalleryStore, StoredFace
+from rekadapter.backends.local.user_gallery import Access, LocalUserGallery, Probe
 from rekadapter.errors import (
     BackendClosedError,
     FaceNotFoundError,
@@ -35,7 +36,7 @@ from rekadapter.errors import (
 )
 from rekadapter.imaging import Image, Pixels
 from rekadapter.names import gallery_id
-from rekadapter.recognizer import Capabilities, FaceSelection, QualityFilter
+from rekadapter.recognizer import Capabilities, FaceSelection, QualityFilter, UserGallery
 from rekadapter.types import (
     BoundingBox,
     Candidate,
@@ -54,6 +55,7 @@ from rekadapter.types import (
     GalleryId,
     Identification,
     ImageId,
+    KeptFace,
     Landmarks,
     Point,
     Reason,
@@ -106,9 +108,9 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """What is asked of a gallery for each face."""
+    """What is asked of a gallery, as it was at one moment, for each face."""
 
-    gallery: GalleryId
+    index: GalleryIndex
     threshold: ComparisonScore
     limit: int
 
@@ -125,6 +127,14 @@ class LocalRecognizer:
         self._store = store
         self._capabilities = capabilities
         self._closed = threading.Event()
+        self._users = LocalUserGallery(
+            models, store.users, Access(self._require_open, self._require_comparable, self._probe)
+        )
+
+    @property
+    def user_gallery(self) -> UserGallery:
+        """The users of this backend's galleries."""
+        return self._users
 
     @property
     def capabilities(self) -> Capabilities:
@@ -176,15 +186,14 @@ class LocalRecognizer:
         refusals = [_refusal(one, quality) for one in found]
         searched = [one for one, refusal in zip(found, refusals, strict=True) if refusal is None]
         templates = iter(self._embed(image.pixels, searched))
-        search = _Search(gallery, threshold, limit)
-        return Identification(
-            tuple(
-                self._identified(search, one.face, next(templates))
-                if refusal is None
-                else FaceIdentification(one.face, (), refusal)
-                for one, refusal in zip(found, refusals, strict=True)
-            )
+        search = _Search(self._store.index(gallery), threshold, limit)
+        identified = tuple(
+            self._identified(search, one.face, next(templates))
+            if refusal is None
+            else FaceIdentification(one.face, (), refusal)
+            for one, refusal in zip(found, refusals, strict=True)
         )
+        return Identification(self._with_users(gallery, identified))
 
     # --- galleries --------------------------------------------------------------------------
 
@@ -242,9 +251,12 @@ class LocalRecognizer:
         self._require_open()
         wanted = tuple(dict.fromkeys(face_ids))
         gone = self._store.remove(gallery, wanted)
+        left = [face_id for face_id in wanted if face_id not in gone]
+        owners = self._store.users.owners(gallery, left)
         return Removal(
             tuple(face_id for face_id in wanted if face_id in gone),
-            tuple(face_id for face_id in wanted if face_id not in gone),
+            tuple(face_id for face_id in left if face_id not in owners),
+            tuple(KeptFace(face_id, owners[face_id]) for face_id in left if face_id in owners),
         )
 
     def search(
@@ -263,11 +275,12 @@ class LocalRecognizer:
             )
         probe = index.faces[rows[0]]
         found = self._candidates(
-            _Search(gallery, threshold, limit + 1), index.matrix.templates[rows[0]]
+            _Search(index, threshold, limit + 1), index.matrix.templates[rows[0]]
         )
         others = tuple(candidate for candidate in found if candidate.face.face_id != face_id)
         face = DetectedFace(probe.box, probe.confidence)
-        return Identification((FaceIdentification(face, others[:limit]),))
+        identified = (FaceIdentification(face, others[:limit]),)
+        return Identification(self._with_users(gallery, identified))
 
     def close(self) -> None:
         """See ``Recognizer``."""
@@ -299,16 +312,15 @@ class LocalRecognizer:
     def _identified(
         self, search: _Search, face: DetectedFace, template: Floats
     ) -> FaceIdentification:
-        if not self._store.index(search.gallery).faces:
+        if not search.index.faces:
             return FaceIdentification(
                 face, (), FailureToAcquire(Reason.EMPTY_GALLERY, "enroll somebody first")
             )
         return FaceIdentification(face, self._candidates(search, template))
 
     def _candidates(self, search: _Search, template: Floats) -> tuple[Candidate, ...]:
-        index = self._store.index(search.gallery)
         scores = self._models.scores
-        hits = index.matrix.nearest(
+        hits = search.index.matrix.nearest(
             template,
             limit=min(search.limit, MAX_CANDIDATES),
             worst=scores.raw_of(search.threshold.value) + scores.away * _MAP_ROUNDING,
@@ -316,12 +328,42 @@ class LocalRecognizer:
         )
         candidates = (
             Candidate(
-                index.faces[hit.row], scores.similarity_of(hit.raw), scores.raw_score(hit.raw)
+                search.index.faces[hit.row],
+                scores.similarity_of(hit.raw),
+                scores.raw_score(hit.raw),
             )
             for hit in hits
         )
         # the similarity decides, the raw bound only kept the list short
         return tuple(one for one in candidates if one.score.meets(search.threshold))
+
+    def _with_users(
+        self, gallery: GalleryId, identified: tuple[FaceIdentification, ...]
+    ) -> tuple[FaceIdentification, ...]:
+        """Each candidate with the user it belongs to."""
+        ids = {one.face.face_id for face in identified for one in face.candidates}
+        owners = self._store.users.owners(gallery, ids) if ids else {}
+        if not owners:
+            return identified
+        return tuple(
+            replace(
+                face,
+                candidates=tuple(
+                    replace(one, face=replace(one.face, user=owners.get(one.face.face_id)))
+                    for one in face.candidates
+                ),
+            )
+            for face in identified
+        )
+
+    def _probe(self, image: Image, quality: QualityFilter) -> Probe:
+        """The largest face of an image, to be searched among users."""
+        found = self._find(image)
+        faces = tuple(one.face for one in found)
+        refusal = _refusal(found[0], quality) if found else None
+        if not found or refusal is not None:
+            return Probe(faces, refusal=None if refusal is None else refusal.reason)
+        return Probe(faces, self._embed(image.pixels, found[:1])[0])
 
     def _compare(
         self, probe: Floats, pixels: Pixels, targets: list[_Found], threshold: ComparisonScore
@@ -375,6 +417,11 @@ class LocalRecognizer:
         if self._closed.is_set():
             raise BackendClosedError("the local backend was closed: open it again")
 
+    def _require_comparable(self, gallery: GalleryId, threshold: ComparisonScore) -> None:
+        self._require_open()
+        self._require_scale(threshold)
+        self._require_own(gallery)
+
     def _require_scale(self, threshold: ComparisonScore) -> None:
         scale = self._models.scores.similarity
         if threshold.scale != scale:
@@ -384,7 +431,7 @@ class LocalRecognizer:
             )
 
     def _require_own(self, gallery: GalleryId) -> None:
-        made_by = self._store.describe(gallery).model
+        made_by = self._store.model(gallery)
         if made_by != self._models.model:
             raise GalleryModelMismatchError(
                 f"the gallery '{gallery}' was made by '{made_by}', this is "
@@ -410,6 +457,7 @@ def capabilities_of(name: str, models: FaceModels, details: dict[str, str]) -> C
         gives_pose=True,
         gives_quality=True,
         details=details,
+        keeps_users=True,
     )
 
 

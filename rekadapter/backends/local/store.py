@@ -22,6 +22,7 @@ import numpy as np
 
 from rekadapter.backends.local.geometry import Floats
 from rekadapter.backends.local.search import TemplateMatrix
+from rekadapter.backends.local.users import USER_SCHEMA, SqliteUsers
 from rekadapter.errors import (
     BackendClosedError,
     BackendError,
@@ -39,10 +40,11 @@ from rekadapter.types import (
     GalleryId,
     ImageId,
     SubjectId,
+    UserId,
 )
 
 FILE_NAME: Final = "galleries.sqlite3"
-_SCHEMA_VERSION: Final = 1
+_SCHEMA_VERSION: Final = 2
 _BUSY_SECONDS: Final = 30.0
 _CHUNK: Final = 500
 """Parameters per statement; SQLite's oldest limit is 999."""
@@ -73,9 +75,12 @@ CREATE TABLE IF NOT EXISTS face (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS face_of_image ON face (collection_id, image_id);
 """
+_STEPS: Final = (_SCHEMA, USER_SCHEMA)
+"""From an empty file to version 1, and on from each version."""
 _FACE_COLUMNS: Final = (
     "face_id, image_id, subject, box_left, box_top, box_width, box_height, confidence"
 )
+_USER_COLUMN: Final = "(SELECT name FROM user WHERE user.id = face.user_id)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +100,16 @@ class GalleryIndex:
 
 
 class GalleryStore(Protocol):
-    """Keeps galleries; safe to call from several threads.
+    """Keeps galleries and their users; safe to call from several threads.
 
     Every method but ``create`` and ``names`` raises ``GalleryNotFoundError`` for a gallery that is
     not there. A store that cannot be written raises ``OutputError``.
     """
+
+    @property
+    def users(self) -> SqliteUsers:
+        """The users of the galleries."""
+        ...
 
     def create(self, gallery: GalleryId, *, model: str, length: int) -> GalleryDescription:
         """A new gallery for templates of ``length`` made by ``model``.
@@ -112,6 +122,10 @@ class GalleryStore(Protocol):
     def delete(self, gallery: GalleryId) -> None: ...
 
     def describe(self, gallery: GalleryId) -> GalleryDescription: ...
+
+    def model(self, gallery: GalleryId) -> str:
+        """The model that the gallery's templates belong to."""
+        ...
 
     def names(self) -> list[GalleryId]:
         """Every gallery's name, sorted."""
@@ -132,11 +146,12 @@ class GalleryStore(Protocol):
         ...
 
     def remove(self, gallery: GalleryId, face_ids: Iterable[FaceId]) -> set[FaceId]:
-        """Removes faces and says which of the ids were there."""
+        """Removes faces and says which of the ids are gone; faces of users stay."""
         ...
 
     def index(self, gallery: GalleryId) -> GalleryIndex:
-        """All templates of a gallery as they are now, ready to search."""
+        """All templates of a gallery as they are now, ready to search; whose a face is, is not
+        among them."""
         ...
 
     def close(self) -> None: ...
@@ -168,11 +183,17 @@ class SqliteGalleryStore:
         self._connection: sqlite3.Connection | None = None
         self._closed = False
         self._indexes: dict[GalleryId, _CachedIndex] = {}
+        self._users = SqliteUsers(self)
+
+    @property
+    def users(self) -> SqliteUsers:
+        """See ``GalleryStore``."""
+        return self._users
 
     def create(self, gallery: GalleryId, *, model: str, length: int) -> GalleryDescription:
         """See ``GalleryStore``."""
         now = datetime.now(UTC)
-        with self._transaction() as db:
+        with self.transaction() as db:
             try:
                 db.execute(
                     "INSERT INTO collection (name, model, length, created_at) VALUES (?, ?, ?, ?)",
@@ -186,23 +207,32 @@ class SqliteGalleryStore:
 
     def delete(self, gallery: GalleryId) -> None:
         """See ``GalleryStore``."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             version = _version(db, gallery)
             db.execute("DELETE FROM collection WHERE id = ?", (version.collection,))
             self._indexes.pop(gallery, None)
-        self._forget_log()
+        self.forget_log()
 
     def describe(self, gallery: GalleryId) -> GalleryDescription:
         """See ``GalleryStore``."""
         with self._reading() as db:
             row = db.execute(
-                "SELECT model, created_at, (SELECT count(*) FROM face WHERE collection_id = c.id) "
+                "SELECT model, created_at, (SELECT count(*) FROM face WHERE collection_id = c.id), "
+                "(SELECT count(*) FROM user WHERE collection_id = c.id) "
                 "FROM collection c WHERE name = ?",
                 (gallery,),
             ).fetchone()
         if row is None:
             raise _not_found(gallery)
-        return GalleryDescription(gallery, row[2], row[0], datetime.fromisoformat(row[1]))
+        return GalleryDescription(gallery, row[2], row[0], datetime.fromisoformat(row[1]), row[3])
+
+    def model(self, gallery: GalleryId) -> str:
+        """See ``GalleryStore``."""
+        with self._reading() as db:
+            row = db.execute("SELECT model FROM collection WHERE name = ?", (gallery,)).fetchone()
+        if row is None:
+            raise _not_found(gallery)
+        return str(row[0])
 
     def names(self) -> list[GalleryId]:
         """See ``GalleryStore``."""
@@ -212,7 +242,7 @@ class SqliteGalleryStore:
 
     def add(self, gallery: GalleryId, faces: Sequence[StoredFace]) -> None:
         """See ``GalleryStore``."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             version = _version(db, gallery)
             _refuse_length(faces, version.length)
             before = db.total_changes
@@ -226,51 +256,52 @@ class SqliteGalleryStore:
 
     def faces(self, gallery: GalleryId) -> list[EnrolledFace]:
         """See ``GalleryStore``."""
-        with self._snapshot() as db:
+        with self.snapshot() as db:
             version = _version(db, gallery)
             rows = db.execute(
-                f"SELECT {_FACE_COLUMNS} FROM face WHERE collection_id = ? ORDER BY id",  # noqa: S608 constants only
+                f"SELECT {_FACE_COLUMNS}, {_USER_COLUMN} FROM face "  # noqa: S608 constants only
+                "WHERE collection_id = ? ORDER BY id",
                 (version.collection,),
             ).fetchall()
-        return [_face_of(row) for row in rows]
+        return [_face_of(row, user=row[8]) for row in rows]
 
     def faces_of_image(
         self, gallery: GalleryId, image: ImageId, subject: SubjectId | None
     ) -> list[EnrolledFace]:
         """See ``GalleryStore``."""
-        with self._snapshot() as db:
+        with self.snapshot() as db:
             version = _version(db, gallery)
             rows = db.execute(
-                f"SELECT {_FACE_COLUMNS} FROM face "  # noqa: S608 constants only
+                f"SELECT {_FACE_COLUMNS}, {_USER_COLUMN} FROM face "  # noqa: S608 constants only
                 "WHERE collection_id = ? AND image_id = ? AND subject IS ? ORDER BY id",
                 (version.collection, image, subject),
             ).fetchall()
-        return [_face_of(row) for row in rows]
+        return [_face_of(row, user=row[8]) for row in rows]
 
     def remove(self, gallery: GalleryId, face_ids: Iterable[FaceId]) -> set[FaceId]:
         """See ``GalleryStore``."""
         wanted = list(dict.fromkeys(face_ids))
         removed: set[FaceId] = set()
-        with self._transaction() as db:
+        with self.transaction() as db:
             version = _version(db, gallery)
             for start in range(0, len(wanted), _CHUNK):
                 chunk = wanted[start : start + _CHUNK]
                 marks = ", ".join("?" * len(chunk))
                 rows = db.execute(
-                    f"DELETE FROM face WHERE collection_id = ? AND face_id IN ({marks}) "  # noqa: S608 marks only
-                    "RETURNING face_id",
+                    "DELETE FROM face WHERE collection_id = ? AND user_id IS NULL "  # noqa: S608 marks only
+                    f"AND face_id IN ({marks}) RETURNING face_id",
                     (version.collection, *chunk),
                 ).fetchall()
                 removed.update(FaceId(row[0]) for row in rows)
             if removed:
                 _bump(db, version.collection, removed=True)
         if removed:
-            self._forget_log()
+            self.forget_log()
         return removed
 
     def index(self, gallery: GalleryId) -> GalleryIndex:
         """See ``GalleryStore``. Only what was added since the last call is read."""
-        with self._snapshot() as db:
+        with self.snapshot() as db:
             version = _version(db, gallery)
             cached = self._indexes.get(gallery)
             if cached is None or cached.version != version:
@@ -287,13 +318,21 @@ class SqliteGalleryStore:
                 self._connection.close()
                 self._connection = None
 
+    def collection_of(self, db: sqlite3.Connection, gallery: GalleryId) -> int:
+        """The gallery's row, for the tables beside it.
+
+        Raises:
+            GalleryNotFoundError: there is none.
+        """
+        return _version(db, gallery).collection
+
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._lock, _translated(self._path):
             yield self._open()
 
     @contextlib.contextmanager
-    def _snapshot(self) -> Iterator[sqlite3.Connection]:
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
         """Several statements that see one state of the file."""
         with self._reading() as db:
             db.execute("BEGIN")
@@ -303,7 +342,7 @@ class SqliteGalleryStore:
                 db.execute("COMMIT")
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
         """All statements or none, on disk when it ends."""
         with self._reading() as db:
             db.execute("BEGIN IMMEDIATE")
@@ -315,7 +354,7 @@ class SqliteGalleryStore:
                     db.execute("ROLLBACK")
                 raise
 
-    def _forget_log(self) -> None:
+    def forget_log(self) -> None:
         """Empties the write-ahead log, where removed templates may still stand."""
         with self._reading() as db:
             # another process that reads holds the log back; the next removal tries again
@@ -350,9 +389,24 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         raise GalleryError(
             f"{path} was written by a newer rekadapter: upgrade, or choose another 'gallery_dir'"
         )
-    if version == _SCHEMA_VERSION:
-        return
-    db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
+    if version < _SCHEMA_VERSION:
+        _upgrade(db)
+
+
+def _upgrade(db: sqlite3.Connection) -> None:
+    """Each step once, whichever process comes first."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        for script in _STEPS[version:]:
+            for statement in filter(str.strip, script.split(";")):
+                db.execute(statement)
+        db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
 
 
 @contextlib.contextmanager
@@ -424,7 +478,7 @@ def _face_row(collection: int, stored: StoredFace) -> tuple[object, ...]:
     )
 
 
-def _face_of(row: Sequence[object]) -> EnrolledFace:
+def _face_of(row: Sequence[object], user: object = None) -> EnrolledFace:
     face_id, image_id, subject, left, top, width, height, confidence = row[:8]
     return EnrolledFace(
         face_id=FaceId(str(face_id)),
@@ -432,6 +486,7 @@ def _face_of(row: Sequence[object]) -> EnrolledFace:
         subject=None if subject is None else SubjectId(str(subject)),
         box=BoundingBox(*(float(str(side)) for side in (left, top, width, height))),
         confidence=float(str(confidence)),
+        user=None if user is None else UserId(str(user)),
     )
 
 
