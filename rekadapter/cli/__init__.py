@@ -16,8 +16,7 @@ _IMPORT_HELP = (
     "a library is missing (for libGL on a server: `pip uninstall opencv-python` and then "
     "`pip install opencv-python-headless`): "
 )
-INTERRUPTED = 130
-"""128 + SIGINT, what shells expect of a command ended by Ctrl-C."""
+_INTERRUPTED = 130  # 128 + SIGINT, what shells expect of a command ended by Ctrl-C
 
 
 def main() -> None:
@@ -42,7 +41,7 @@ def run(arguments: list[str]) -> int:
         return 0
     except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("interrupted\n")
-        return INTERRUPTED
+        return _INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last line before a user: no traceback
         return _unexpected(error)
     return code if isinstance(code, int) else 0

@@ -20,6 +20,9 @@ from rekadapter.evaluation.summary import write_summary
 from rekadapter.feeds import load_feeds
 from rekadapter.pipeline import RunOptions
 
+INTERRUPTED = 130
+"""128 + SIGINT, what shells expect of a command ended by Ctrl-C."""
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|)")
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -149,6 +152,7 @@ def _finish(result: jobs.RunResult, *, as_json: bool) -> None:
         print_json(result.summary)
     else:
         show_summary(result.summary)
-    if result.summary.state != "finished":
-        remark(f"the run was {result.summary.state}; what was done until then is kept")
     remark(f"report: {result.report}")
+    if result.summary.state == "interrupted":
+        remark("the run was interrupted; what was done until then is kept")
+        raise typer.Exit(INTERRUPTED)

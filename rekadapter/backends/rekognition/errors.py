@@ -190,7 +190,8 @@ def translate(error: ClientError | BotoCoreError, operation: str, about: str) ->
     if isinstance(error, ClientError):
         return _from_answer(error, operation, about)
     rule = _rule_without_answer(error)
-    return rule.error(f"{about}: {operation} did not reach AWS Rekognition: {error}. {rule.advice}")
+    failed = f"{operation} failed before AWS Rekognition answered"
+    return rule.error(f"{about}: {failed}: {str(error).rstrip('.')}. {rule.advice}")
 
 
 def retry_hint_seconds(error: BaseException) -> float | None:
