@@ -20,7 +20,9 @@ from rekadapter.errors import ConfigError
 CONFIG_FILE: Final = "rekadapter.toml"
 _PREFIX: Final = "REKADAPTER_"
 _ENVIRONMENT: Final = ("backend", "gallery", "uplink", "data_dir", "cache_dir")
-_NOT_SETTINGS: Final = frozenset({"REKADAPTER_CONFIG", "REKADAPTER_DEBUG", "REKADAPTER_LIVE_AWS"})
+_NOT_SETTINGS: Final = frozenset(
+    {"REKADAPTER_CONFIG", "REKADAPTER_DEBUG", "REKADAPTER_LIVE_AWS", "REKADAPTER_SERVICE_KEYS"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,210 +1,79 @@
-"""The service over HTTP: an ASGI app, a server in a thread, and a server for the command line.
+"""Serving the app: in a thread, or from the command line; over TLS or not; and to whom.
 
-Signatures are not verified yet, so only loopback is served unless the caller insists; a page in a
-browser cannot reach it either, because the ``Host`` of a loopback server has to be a loopback name.
+Without keys no signature is verified, so only loopback is served unless the caller insists; a page
+in a browser cannot reach it either, because the ``Host`` of such a server has to be a loopback
+name. Other addresses need keys and TLS.
 """
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import logging
-import os
-import re
 import socket
+import ssl
 import threading
 import uuid
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NoReturn, Self
 from urllib.parse import urlsplit
 
 import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rekadapter.errors import BackendError, ConfigError
-from rekadapter.rekognition_api import faults
 from rekadapter.rekognition_api.faults import Fault
-from rekadapter.rekognition_api.service import RekognitionService, ServiceAnswer
+from rekadapter.rekognition_api.http_app import ServerSettings, ServiceApp, create_app
+
+__all__ = [
+    "ServerSettings",
+    "ServiceApp",
+    "ServiceServer",
+    "TlsFiles",
+    "create_app",
+    "is_loopback",
+    "serve_forever",
+]
 
 logger = logging.getLogger(__name__)
 
-MAX_BODY_BYTES: Final = 16 * 1024 * 1024
-"""CompareFaces with two images of 5 MiB is 14 MB of JSON."""
-_DRAINED_BODIES: Final = 4
-"""A body over the limit is read to its end and thrown away up to this many times the limit, so that
-the client sees the answer instead of a broken connection."""
-_SCOPE: Final = re.compile(r"Credential=[^/,]+/\d{8}/([a-z0-9-]{1,32})/rekognition/aws4_request")
 _START_SECONDS: Final = 30.0
 _GRACE_SECONDS: Final = 10
 _KEEP_ALIVE_SECONDS: Final = 75
+_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""For TLS 1.2, the oldest that Python offers by itself: with forward secrecy and authentication
+only. Those of TLS 1.3 are always on."""
 
 
 @dataclass(frozen=True, slots=True)
-class ServerSettings:
-    """How much a server takes on at once, and whom requests belong to.
+class TlsFiles:
+    """A certificate (with its chain) and its private key, both PEM, the key without a passphrase.
 
-    ``workers`` requests are handled at a time, up to ``max_in_flight`` are held (each may be
-    ``max_body_bytes``); the next is told to come back after ``retry_after_ms``. ``region`` counts
-    for requests without a signature.
+    Raises:
+        ConfigError: they cannot be read, are not PEM, or do not belong together.
     """
 
-    workers: int = field(default_factory=lambda: max(4, os.cpu_count() or 1))
-    max_in_flight: int = 64
-    max_body_bytes: int = MAX_BODY_BYTES
-    body_timeout_seconds: float = 60.0
-    retry_after_ms: int = 500
-    account: str = "123456789012"
-    region: str = "us-east-1"
+    certificate: Path
+    key: Path
 
     def __post_init__(self) -> None:
-        if not 1 <= self.workers <= self.max_in_flight or self.max_body_bytes < 1:
-            raise ConfigError("a server needs 1 <= workers <= max_in_flight and a body limit")
-        if self.retry_after_ms < 0 or self.body_timeout_seconds <= 0:
-            raise ConfigError("retry_after_ms and body_timeout_seconds cannot be negative")
-        if not re.fullmatch(r"\d{12}", self.account):
-            raise ConfigError(f"an AWS account has twelve digits, not {self.account!r}")
-
-
-def create_app(service: RekognitionService, settings: ServerSettings | None = None) -> Starlette:
-    """An ASGI app: ``GET /healthz``, and the service at every other path (``X-Amz-Target`` routes).
-
-    Its threads end with the app's lifespan.
-    """
-    endpoint = _Endpoint(service, settings or ServerSettings())
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        yield
-        await asyncio.to_thread(endpoint.close)
-
-    routes = [Route("/healthz", endpoint.health, methods=["GET"]), Route("/{path:path}", endpoint)]
-    return Starlette(routes=routes, lifespan=lifespan)
-
-
-class _TurnedAwayError(Exception):
-    """A request that does not reach the service."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.code)
-        self.fault = fault
-
-
-class _Endpoint:
-    """An ASGI app of one route. Its counter is only touched in the event loop: no lock."""
-
-    def __init__(self, service: RekognitionService, settings: ServerSettings) -> None:
-        self._service = service
-        self._settings = settings
-        self._in_flight = 0
-        self._pool = ThreadPoolExecutor(settings.workers, thread_name_prefix="rekognition-api")
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        pair = f"{self.certificate} and {self.key}"
         try:
-            answer = await self._answer(Request(scope, receive))
-        except ClientDisconnect:
-            logger.debug("a client left before its request had arrived")
-            return
-        await Response(answer.body, answer.status, dict(answer.headers))(scope, receive, send)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.certificate, self.key, password=self._refuse_passphrase)
+        except OSError as error:  # ssl.SSLError is one
+            reason = error.strerror or "no PEM"
+            raise ConfigError(f"{pair} cannot be served with over TLS: {reason}") from error
 
-    async def health(self, _: Request) -> JSONResponse:
-        return JSONResponse({"status": "ok", "in_flight": self._in_flight})
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=True)
-
-    async def _answer(self, request: Request) -> ServiceAnswer:
-        try:
-            return await self._admitted(request)
-        except _TurnedAwayError as error:
-            return self._service.refuse(error.fault)
-        except ClientDisconnect:
-            raise
-        except Exception:  # the border of the server: a client gets AWS's error, the log the cause
-            logger.exception("a request failed before it reached the service")
-            return self._service.refuse(faults.internal())
-
-    async def _admitted(self, request: Request) -> ServiceAnswer:
-        if self._in_flight >= self._settings.max_in_flight:
-            await self._read(request, limit=0)
-            raise _TurnedAwayError(faults.overloaded(self._settings.retry_after_ms))
-        self._in_flight += 1
-        try:
-            return await self._handled(request)
-        finally:
-            self._in_flight -= 1
-
-    async def _handled(self, request: Request) -> ServiceAnswer:
-        body = await self._read(request, limit=self._settings.max_body_bytes)
-        if body is None:
-            raise _TurnedAwayError(faults.image_too_large().fault)
-        target = self._target(request)
-        region = _region_of(request) or self._settings.region
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._pool,
-            lambda: self._service.handle(
-                target, body, account=self._settings.account, region=region
-            ),
-        )
-
-    def _target(self, request: Request) -> str:
-        """The operation asked for.
-
-        Raises:
-            _TurnedAwayError: not a request of the AWS JSON protocol.
-        """
-        if request.method != "POST":
-            raise _TurnedAwayError(faults.unknown_operation("Rekognition takes POST requests."))
-        target = request.headers.get("x-amz-target")
-        if target is None:
-            raise _TurnedAwayError(faults.unknown_operation("The X-Amz-Target header is missing."))
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != self._service.content_type:
-            text = f"The Content-Type has to be {self._service.content_type}."
-            raise _TurnedAwayError(faults.malformed(text))
-        if request.headers.get("content-encoding", "identity") != "identity":
-            raise _TurnedAwayError(faults.malformed("The body may not have a Content-Encoding."))
-        return target
-
-    async def _read(self, request: Request, *, limit: int) -> bytes | None:
-        """The body, or None where it is longer than ``limit`` bytes.
-
-        Raises:
-            _TurnedAwayError: the body took too long, or does not seem to end.
-        """
-        bound = _DRAINED_BODIES * self._settings.max_body_bytes
-        chunks: list[bytes] = []
-        size = 0
-        try:
-            async with asyncio.timeout(self._settings.body_timeout_seconds):
-                async for chunk in request.stream():
-                    size += len(chunk)
-                    if size > bound:
-                        raise _TurnedAwayError(faults.image_too_large().fault)
-                    if size <= limit:
-                        chunks.append(chunk)
-                    else:
-                        chunks.clear()
-        except TimeoutError as error:
-            raise _TurnedAwayError(Fault("RequestTimeout", "The body came too slowly.")) from error
-        return b"".join(chunks) if size <= limit else None
+    def _refuse_passphrase(self) -> NoReturn:
+        raise ConfigError(f"{self.key} has a passphrase: give a key without one")
 
 
-def _region_of(request: Request) -> str | None:
-    """The region of the signature's scope; the signature itself is not verified."""
-    found = _SCOPE.search(request.headers.get("authorization", ""))
-    return found[1] if found else None
-
-
-# --- running it -------------------------------------------------------------------------------
+# --- who may come in --------------------------------------------------------------------------
 
 
 class _LoopbackNames:
@@ -243,23 +112,57 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def serve_forever(app: ASGIApp, host: str, port: int, *, insecure: bool = False) -> None:
+def _is_signed(app: ASGIApp) -> bool:
+    return isinstance(app, ServiceApp) and app.signed
+
+
+def _check_exposure(app: ASGIApp, host: str, tls: TlsFiles | None) -> None:
+    if is_loopback(host):
+        return
+    if not _is_signed(app):
+        raise ConfigError(
+            f"without keys no signatures are verified, so whoever reaches {host} can read and "
+            "delete every gallery: give keys and a TLS certificate, serve on 127.0.0.1, or allow "
+            "it explicitly as insecure"
+        )
+    if tls is None:
+        raise ConfigError(
+            f"without TLS everybody on the way to {host} sees the faces and can repeat signed "
+            "requests: give a certificate and its key, serve on 127.0.0.1, or allow it explicitly "
+            "as insecure"
+        )
+
+
+# --- running it -------------------------------------------------------------------------------
+
+
+def serve_forever(
+    app: ASGIApp,
+    host: str,
+    port: int,
+    *,
+    tls: TlsFiles | None = None,
+    insecure: bool = False,
+    announce: Callable[[str], None] | None = None,
+) -> None:
     """Serves until SIGINT or SIGTERM; requests under way get ten seconds to finish.
 
+    ``announce`` is told the URL once requests are answered, with the port there is where ``port``
+    is 0.
+
     Raises:
-        ConfigError: ``host`` is not loopback and ``insecure`` does not allow it; or the address
-            cannot be served on.
+        ConfigError: ``host`` is not loopback, signatures or TLS are missing, and ``insecure`` does
+            not allow it; or the address cannot be served on.
         BackendError: the app did not start.
     """
-    if not insecure and not is_loopback(host):
-        raise ConfigError(
-            f"signatures are not verified, so whoever reaches {host} can read and delete every "
-            "gallery: serve on 127.0.0.1, or allow it explicitly as insecure"
-        )
+    if not insecure:
+        _check_exposure(app, host, tls)
+    served = app if insecure or _is_signed(app) else _LoopbackNames(app)
     with _listening(host, port) as listener:
-        served = app if insecure else _LoopbackNames(app)
+        url = _url(host, listener, tls)
+        server = _SignalingServer(_config(served, tls), lambda: announce and announce(url))
         try:
-            uvicorn.Server(_config(served)).run(sockets=[listener])
+            server.run(sockets=[listener])
         except KeyboardInterrupt:  # uvicorn passes SIGINT on once it has stopped
             logger.info("stopped")
         except SystemExit as error:
@@ -273,8 +176,11 @@ class ServiceServer:
         BackendError: the server did not start.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._server = _SignalingServer(_config(_LoopbackNames(app)))
+    def __init__(self, app: ASGIApp, *, tls: TlsFiles | None = None) -> None:
+        served = app if _is_signed(app) else _LoopbackNames(app)
+        self._settled = threading.Event()
+        self._server = _SignalingServer(_config(served, tls), self._settled.set)
+        self._scheme = "https" if tls else "http"
         self._listener: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._port = 0
@@ -282,7 +188,7 @@ class ServiceServer:
     @property
     def url(self) -> str:
         """Where clients reach it, once the block is entered."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"{self._scheme}://127.0.0.1:{self._port}"
 
     def __enter__(self) -> Self:
         self._listener = _listening("127.0.0.1", 0)
@@ -291,7 +197,7 @@ class ServiceServer:
             target=self._run, args=(self._listener,), name="rekognition-api", daemon=True
         )
         self._thread.start()
-        if not self._server.settled.wait(_START_SECONDS) or not self._server.started:
+        if not self._settled.wait(_START_SECONDS) or not self._server.started:
             self.stop()
             raise BackendError("the Rekognition-compatible service did not start: see the log")
         return self
@@ -318,24 +224,27 @@ class ServiceServer:
         except SystemExit:  # uvicorn's way to say that the app did not start; it has logged why
             logger.debug("the server left before it served")
         finally:
-            self._server.settled.set()
+            self._settled.set()
 
 
 class _SignalingServer(uvicorn.Server):
-    """Tells another thread when it has started, or failed to."""
+    """Calls ``on_start`` once it answers."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, on_start: Callable[[], object]) -> None:
         super().__init__(config)
-        self.settled = threading.Event()
+        self._on_start = on_start
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self.settled.set()
+        if self.started:
+            self._on_start()
 
 
-def _config(app: ASGIApp) -> uvicorn.Config:
+def _config(app: ASGIApp, tls: TlsFiles | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http="h11",  # one parser wherever it runs: signatures depend on the path as it came
+        proxy_headers=False,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -343,7 +252,15 @@ def _config(app: ASGIApp) -> uvicorn.Config:
         ws="none",
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
+        ssl_certfile=tls.certificate if tls else None,
+        ssl_keyfile=tls.key if tls else None,
+        ssl_ciphers=_CIPHERS,
     )
+
+
+def _url(host: str, listener: socket.socket, tls: TlsFiles | None) -> str:
+    name = f"[{host}]" if ":" in host else host
+    return f"{'https' if tls else 'http'}://{name}:{listener.getsockname()[1]}"
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -1,0 +1,115 @@
+"""What the service counts, as Prometheus reads it (text format 0.0.4,
+https://prometheus.io/docs/instrumenting/exposition_formats/).
+
+Labels are operations of Rekognition's and error codes of ours: never a collection, a subject, a key
+or anything else that a client chooses, so nobody can make them leak or grow.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+OK: Final = "OK"
+OTHER: Final = "other"
+"""The operation of a request that names none of Rekognition's."""
+_BOUNDS_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its answer, filled in on the way. ``operation`` is what the client asked
+    for, whatever it may be; ``refused`` says that it never reached the service."""
+
+    operation: str = OTHER
+    code: str = OK
+    refused: bool = False
+    seconds: float = 0.0
+    received_bytes: int = 0
+    sent_bytes: int = 0
+
+
+@dataclass(slots=True)
+class _Histogram:
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(_BOUNDS_SECONDS) + 1))
+    total: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.buckets[bisect_left(_BOUNDS_SECONDS, seconds)] += 1
+        self.total += seconds
+
+
+class Metrics:
+    """Counters since the start. Belongs to one thread: the event loop's."""
+
+    def __init__(self, operations: Collection[str]) -> None:
+        self._operations = frozenset(operations)
+        self._requests: Counter[tuple[str, str]] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._latency: dict[str, _Histogram] = {}
+        self._received = 0
+        self._sent = 0
+
+    def add(self, exchange: Exchange) -> None:
+        """Counts a finished exchange."""
+        operation = exchange.operation if exchange.operation in self._operations else OTHER
+        self._requests[operation, exchange.code] += 1
+        if exchange.refused:
+            self._refused[exchange.code] += 1
+        self._latency.setdefault(operation, _Histogram()).add(exchange.seconds)
+        self._received += exchange.received_bytes
+        self._sent += exchange.sent_bytes
+
+    def text(self, *, in_flight: int) -> str:
+        """Everything, for a scrape; ``in_flight`` requests are being worked on now."""
+        lines = [
+            *_header("requests_total", "counter", "Requests answered, by operation and code."),
+            *self._request_lines(),
+            *_header("request_seconds", "histogram", "From a request's head to its answer."),
+            *self._latency_lines(),
+            *_header("refused_total", "counter", "Requests turned away before the service."),
+            *(
+                _sample("refused_total", {"code": code}, count)
+                for code, count in sorted(self._refused.items())
+            ),
+            *_header("in_flight", "gauge", "Requests being worked on."),
+            _sample("in_flight", {}, in_flight),
+            *_header("received_bytes_total", "counter", "Bytes of request bodies."),
+            _sample("received_bytes_total", {}, self._received),
+            *_header("sent_bytes_total", "counter", "Bytes of answers' bodies."),
+            _sample("sent_bytes_total", {}, self._sent),
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _request_lines(self) -> Iterator[str]:
+        for (operation, code), count in sorted(self._requests.items()):
+            yield _sample("requests_total", {"operation": operation, "code": code}, count)
+
+    def _latency_lines(self) -> Iterator[str]:
+        for operation, histogram in sorted(self._latency.items()):
+            seen = 0
+            labels = {"operation": operation}
+            bounds = [*map(str, _BOUNDS_SECONDS), "+Inf"]
+            for bound, count in zip(bounds, histogram.buckets, strict=True):
+                seen += count
+                yield _sample("request_seconds_bucket", {**labels, "le": bound}, seen)
+            yield _sample("request_seconds_sum", labels, histogram.total)
+            yield _sample("request_seconds_count", labels, seen)
+
+
+def _header(name: str, kind: str, text: str) -> tuple[str, str]:
+    return f"# HELP {_full(name)} {text}", f"# TYPE {_full(name)} {kind}"
+
+
+def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
+    """Label values need no escape: they are names of operations, codes and bounds."""
+    inside = ",".join(f'{label}="{text}"' for label, text in labels.items())
+    return f"{_full(name)}{{{inside}}} {value!r}" if inside else f"{_full(name)} {value!r}"
+
+
+def _full(name: str) -> str:
+    return f"rekadapter_service_{name}"
