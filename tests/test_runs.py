@@ -86,7 +86,7 @@ def test_a_missing_camera_is_said_before_anything_is_written(tmp_path: Path) -> 
     assert not (tmp_path / "run").exists()
 
 
-def test_ctrl_c_ends_in_order_and_is_given_back(tmp_path: Path) -> None:
+def test_ctrl_c_ends_in_order_and_is_given_back() -> None:
     before = signal.getsignal(signal.SIGINT)
     stop = threading.Event()
     with jobs.stopping_at_ctrl_c(stop):
