@@ -66,7 +66,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=5, help="take each N-th frame")
     parser.add_argument("--judge", type=Path, help="a YuNet ONNX file, to count true faces")
     parser.add_argument("--threads", type=int, default=None, help="default: ONNX Runtime's own")
-    parser.add_argument("--detection-size", type=int, default=1280)
+    parser.add_argument("--detection-size", type=int, default=960)
     arguments = parser.parse_args()
     if find_spec("dlib") is None or find_spec("face_recognition") is None:
         sys.exit(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
 
-_NESTED: Final = 0.9
+_NESTED: Final = 0.7
 """Share of the smaller box inside the larger from which the two are taken for one face."""
 
 
@@ -106,7 +106,7 @@ def drop_nested(faces: FaceArrays) -> FaceArrays:
 
     A face that fills the frame makes CenterFace report a part of it as a face of its own; the
     intersection over union of such a pair is too small for plain suppression. Two boxes are nested
-    where at least 90 % of the smaller lies inside the larger.
+    where at least 70 % of the smaller lies inside the larger.
     """
     order = np.argsort(-faces.scores, kind="stable")
     area = areas(faces.boxes)

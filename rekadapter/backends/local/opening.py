@@ -40,7 +40,7 @@ class LocalOptions(BaseModel):
     """threads of one model run; None lets ONNX Runtime take every core"""
     detection_threshold: _Share = 0.5
     """least detection score of a face"""
-    detection_size: Annotated[int, Field(strict=True, ge=128, le=4096)] = 1280
+    detection_size: Annotated[int, Field(strict=True, ge=128, le=4096)] = 960
     """long side in pixels to which larger images are scaled for detection (embedded pack)"""
     gallery_dir: Path | None = None
     """where galleries are kept; None: ``galleries`` in the data directory"""
