@@ -17,7 +17,7 @@ from rekadapter.errors import UsageError
 from rekadapter.recognizer import BackendContext, Recognizer
 from rekadapter.rekognition_api.server import ServiceServer, create_app
 from rekadapter.rekognition_api.service import RekognitionService
-from rekadapter.testing.contract import RecognizerContract
+from rekadapter.testing.contract import RecognizerContract, UserContract
 from rekadapter.testing.material import ContractMaterial, photo_material
 
 
@@ -54,6 +54,16 @@ def photos() -> ContractMaterial:
 
 
 class TestRekognitionOverServiceOverLocal(RecognizerContract):
+    @pytest.fixture
+    def recognizer(self, served: Recognizer, tmp_path: Path) -> Iterator[Recognizer]:
+        yield from _over_http(served, tmp_path)
+
+    @pytest.fixture
+    def material(self, photos: ContractMaterial) -> ContractMaterial:
+        return photos
+
+
+class TestRekognitionUsersOverServiceOverLocal(UserContract):
     @pytest.fixture
     def recognizer(self, served: Recognizer, tmp_path: Path) -> Iterator[Recognizer]:
         yield from _over_http(served, tmp_path)

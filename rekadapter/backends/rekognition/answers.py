@@ -27,6 +27,7 @@ from rekadapter.types import (
     Reason,
     ScoreScale,
     Size,
+    UserId,
 )
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ def enrolled_face(face: Json) -> EnrolledFace:
         subject=from_external_image_id(external) if external else None,
         box=box_of(face["BoundingBox"]),
         confidence=float(face["Confidence"]),
+        user=UserId(str(face["UserId"])) if face.get("UserId") else None,
     )
 
 

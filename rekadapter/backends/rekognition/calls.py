@@ -51,17 +51,24 @@ _UNREADABLE: Final = (
 """What botocore's parser raises for an answer that is not Rekognition's."""
 
 _ALWAYS_THERE: Final[Mapping[str, tuple[str, ...]]] = {
+    "AssociateFaces": ("UserStatus",),
     "CompareFaces": ("SourceImageFace", "FaceMatches"),
     "CreateCollection": ("FaceModelVersion",),
+    "CreateUser": (),
     "DeleteCollection": ("StatusCode",),
     "DeleteFaces": ("DeletedFaces",),
+    "DeleteUser": (),
     "DescribeCollection": ("FaceCount", "FaceModelVersion"),
     "DetectFaces": ("FaceDetails",),
+    "DisassociateFaces": ("UserStatus",),
     "IndexFaces": ("FaceRecords",),
     "ListCollections": ("CollectionIds",),
     "ListFaces": ("Faces",),
+    "ListUsers": ("Users",),
     "SearchFaces": ("FaceMatches",),
     "SearchFacesByImage": ("FaceMatches",),
+    "SearchUsers": ("UserMatches",),
+    "SearchUsersByImage": ("UserMatches",),
 }
 """Members without which an answer is none. botocore takes an empty body, and text that is not JSON,
 for an answer without members; taken as it comes, that would read as "nobody matched"."""

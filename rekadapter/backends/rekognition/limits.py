@@ -14,23 +14,39 @@ from typing import Final
 
 OPERATIONS: Final = frozenset(
     {
+        "AssociateFaces",
         "CompareFaces",
         "CreateCollection",
+        "CreateUser",
         "DeleteCollection",
         "DeleteFaces",
+        "DeleteUser",
         "DescribeCollection",
         "DetectFaces",
+        "DisassociateFaces",
         "IndexFaces",
         "ListCollections",
         "ListFaces",
+        "ListUsers",
         "SearchFaces",
         "SearchFacesByImage",
+        "SearchUsers",
+        "SearchUsersByImage",
     }
 )
 """Every operation this backend calls."""
 
 _LARGE_REGIONS: Final = frozenset({"us-east-1", "us-west-2", "eu-west-1"})
-_SEARCHES: Final = frozenset({"IndexFaces", "ListFaces", "SearchFaces", "SearchFacesByImage"})
+_SEARCHES: Final = frozenset(
+    {
+        "IndexFaces",
+        "ListFaces",
+        "SearchFaces",
+        "SearchFacesByImage",
+        "SearchUsers",
+        "SearchUsersByImage",
+    }
+)
 _STATELESS: Final = frozenset({"CompareFaces", "DetectFaces"})
 
 

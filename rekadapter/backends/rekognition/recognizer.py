@@ -11,7 +11,6 @@ reported): a face just enrolled may be missing from a list or a search made at o
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -31,17 +30,17 @@ from rekadapter.backends.rekognition.images import (
     shorter_side_px,
 )
 from rekadapter.backends.rekognition.options import ADVISED_FACE_PX, MIN_IMAGE_SIDE_PX
+from rekadapter.backends.rekognition.users import FACE_ID, Access, RekognitionUsers
 from rekadapter.errors import (
     BackendClosedError,
     ConfigError,
     FaceNotFoundError,
-    GalleryError,
     InvalidRequestError,
     UnexpectedAnswerError,
 )
 from rekadapter.imaging import Crop, Image
 from rekadapter.names import gallery_id, to_external_image_id
-from rekadapter.recognizer import Capabilities, FaceSelection, QualityFilter
+from rekadapter.recognizer import Capabilities, FaceSelection, QualityFilter, UserGallery
 from rekadapter.types import (
     ComparisonScore,
     DetectedFace,
@@ -55,9 +54,11 @@ from rekadapter.types import (
     GalleryDescription,
     GalleryId,
     Identification,
+    KeptFace,
     Reason,
     Removal,
     SubjectId,
+    UserId,
     VendorAnswer,
     Verification,
 )
@@ -70,8 +71,6 @@ MAX_FACES_PER_IMAGE: Final = 100
 MAX_CANDIDATES: Final = 4096
 MAX_FACES_PER_REQUEST: Final = 4096
 """FaceIds of one DeleteFaces, faces of one page of ListFaces (service model)."""
-
-_FACE_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +111,13 @@ class RekognitionRecognizer:
         self._limits = ImageLimits(setup.max_image_bytes, setup.jpeg_quality)
         self._closed = False
         self._capabilities = _capabilities(setup)
+        self._users = RekognitionUsers(
+            Access(self._on_gallery, self._pages_of, self._sendable, self.describe_gallery)
+        )
+
+    @property
+    def user_gallery(self) -> UserGallery:
+        return self._users
 
     @property
     def capabilities(self) -> Capabilities:
@@ -204,6 +210,7 @@ class RekognitionRecognizer:
                 face_count=int(data["FaceCount"]),
                 model=str(data["FaceModelVersion"]),
                 created_at=data.get("CreationTimestamp"),
+                user_count=int(data.get("UserCount", 0)),
             )
 
     def galleries(self) -> Iterator[GalleryId]:
@@ -258,32 +265,22 @@ class RekognitionRecognizer:
             yield from _faces_of(page)
 
     def remove(self, gallery: GalleryId, face_ids: Iterable[FaceId]) -> Removal:
-        """DeleteFaces, at most 4096 at a time; without an id, nothing but a look at the gallery.
-
-        Raises:
-            GalleryError: a face belongs to a user of the collection and AWS keeps it; the others
-                are gone.
-        """
+        """DeleteFaces, at most 4096 at a time; without an id, nothing but a look at the gallery."""
         wanted = list(dict.fromkeys(face_ids))
-        possible = [face_id for face_id in wanted if _FACE_ID.fullmatch(face_id)]
+        possible = [face_id for face_id in wanted if FACE_ID.fullmatch(face_id)]
         if not possible:
             self.describe_gallery(gallery)
         removed: list[FaceId] = []
-        kept: list[FaceId] = []
+        kept: list[KeptFace] = []
         for start in range(0, len(possible), MAX_FACES_PER_REQUEST):
             chunk = possible[start : start + MAX_FACES_PER_REQUEST]
             answer = self._on_gallery("DeleteFaces", gallery, {"FaceIds": chunk})
             with understanding(answer) as data:
                 removed.extend(FaceId(str(face_id)) for face_id in data["DeletedFaces"])
                 kept.extend(_faces_of_users(data.get("UnsuccessfulFaceDeletions") or ()))
-        if kept:
-            raise GalleryError(
-                f"gallery '{gallery}': {len(kept)} of {len(wanted)} faces belong to a user of the "
-                f"collection and stay ({', '.join(kept[:5])}); disassociate them first. "
-                f"{len(removed)} were removed"
-            )
-        gone = set(removed)
-        return Removal(tuple(removed), tuple(face for face in wanted if face not in gone))
+        accounted = {*removed, *(face.face_id for face in kept)}
+        not_found = tuple(face for face in wanted if face not in accounted)
+        return Removal(tuple(removed), not_found, tuple(kept))
 
     # -- identifying
 
@@ -400,7 +397,7 @@ class RekognitionRecognizer:
     def _enrolled_face(
         self, gallery: GalleryId, face_id: FaceId
     ) -> tuple[EnrolledFace, tuple[VendorAnswer, ...]]:
-        if not _FACE_ID.fullmatch(face_id):
+        if not FACE_ID.fullmatch(face_id):
             self.describe_gallery(gallery)
             raise _face_not_found(gallery, face_id)
         parameters = {**_in_collection(gallery), "FaceIds": [face_id]}
@@ -436,6 +433,9 @@ class RekognitionRecognizer:
             operation, {**_in_collection(gallery), **parameters}, f"gallery '{gallery}'"
         )
 
+    def _pages_of(self, operation: str, gallery: GalleryId) -> Iterator[Answer]:
+        return self._pages(operation, _in_collection(gallery), f"gallery '{gallery}'")
+
     def _pages(self, operation: str, parameters: Mapping[str, Any], about: str) -> Iterator[Answer]:
         """Every page of a listing; a token that comes twice would never end."""
         seen: set[str] = set()
@@ -463,9 +463,13 @@ def _faces_of(page: Answer) -> list[EnrolledFace]:
         return [answers.enrolled_face(face) for face in data["Faces"]]
 
 
-def _faces_of_users(failures: Sequence[Mapping[str, Any]]) -> list[FaceId]:
+def _faces_of_users(failures: Sequence[Mapping[str, Any]]) -> list[KeptFace]:
+    """A reason other than that the face is not there keeps it."""
     return [
-        FaceId(str(failure["FaceId"]))
+        KeptFace(
+            FaceId(str(failure["FaceId"])),
+            UserId(str(failure["UserId"])) if failure.get("UserId") else None,
+        )
         for failure in failures
         if "FACE_NOT_FOUND" not in (failure.get("Reasons") or ())
     ]
@@ -534,6 +538,7 @@ def _capabilities(setup: Setup) -> Capabilities:
         gives_landmarks=True,
         gives_pose=True,
         gives_quality=True,
+        keeps_users=True,
         price_sources=setup.price_sources,
         details={
             "region": setup.region,
