@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from rekadapter.errors import ConfigError, UsageError
 from rekadapter.recognizer import Recognizer, UserGallery, user_gallery_of
@@ -14,7 +14,11 @@ from rekadapter.rekognition_api.faults import (
     unknown_operation,
 )
 from rekadapter.rekognition_api.idempotency import IdempotentAnswers
+from rekadapter.rekognition_api.tags import MemoryTags, Tags
 from rekadapter.types import GalleryId
+
+if TYPE_CHECKING:  # jobs import this module
+    from rekadapter.rekognition_api.jobs.background import Background
 
 MAX_FACES_PER_IMAGE: Final = 100
 """Rekognition looks at the 100 largest faces of an image (its limits page)."""
@@ -87,6 +91,8 @@ class Context:
     region: str
     s3: S3Reader | None = None
     answered: IdempotentAnswers = field(default_factory=IdempotentAnswers)
+    background: Background | None = None
+    tags: Tags = field(default_factory=MemoryTags)
 
     def users(self) -> UserGallery:
         """The users of the recognizer's galleries.

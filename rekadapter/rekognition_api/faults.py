@@ -93,6 +93,10 @@ def idempotent_parameter_mismatch(token: str) -> FaultError:
     )
 
 
+def access_denied(message: str) -> FaultError:
+    return FaultError(Fault("AccessDeniedException", message))
+
+
 def not_found(message: str) -> FaultError:
     return FaultError(Fault("ResourceNotFoundException", message))
 

@@ -43,6 +43,11 @@ class Request:
         items = _of_type(list, self.members[name], name) if self.has(name) else []
         return tuple(_of_type(str, item, name) for item in items)
 
+    def mapping(self, name: str) -> dict[str, str]:
+        """Text by text; empty where the member is absent."""
+        items = _of_type(dict, self.members[name], name) if self.has(name) else {}
+        return {str(key): _of_type(str, item, name) for key, item in items.items()}
+
     def part(self, name: str) -> Request:
         """A structure within the request; without members where it is absent."""
         return Request(_of_type(dict, self.members[name], name) if self.has(name) else {})

@@ -20,6 +20,7 @@ from rekadapter.rekognition_api.idempotency import IdempotentAnswers
 from rekadapter.rekognition_api.model import OperationModel, load_model
 from rekadapter.rekognition_api.operations import OPERATIONS
 from rekadapter.rekognition_api.request import Request
+from rekadapter.rekognition_api.tags import MemoryTags, Tags
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,8 @@ class ServiceAnswer:
 class RekognitionService:
     """Rekognition's JSON 1.1 contract over a recognizer. Safe to call from several threads.
 
-    The recognizer stays the caller's to close. ``answered`` remembers requests by their tokens.
+    The recognizer stays the caller's to close. ``answered`` remembers requests by their tokens;
+    ``tags`` keeps those of collections, in memory unless told otherwise.
 
     Raises:
         ConfigError: the recognizer's scores are not a similarity from 0 to 100, which is what
@@ -50,6 +52,7 @@ class RekognitionService:
         settings: ServiceSettings | None = None,
         s3: S3Reader | None = None,
         answered: IdempotentAnswers | None = None,
+        tags: Tags | None = None,
     ) -> None:
         _check_scale(recognizer)
         self._recognizer = recognizer
@@ -57,6 +60,8 @@ class RekognitionService:
         self._settings = settings or ServiceSettings()
         self._s3 = s3
         self._answered_before = answered or IdempotentAnswers()
+        self._background = background
+        self._tags = tags or MemoryTags()
         self._model = load_model(OPERATIONS)
 
     def handle(self, target: str, body: bytes, *, account: str, region: str) -> ServiceAnswer:
@@ -76,6 +81,8 @@ class RekognitionService:
             region=region,
             s3=self._s3,
             answered=self._answered_before,
+            background=self._background,
+            tags=self._tags,
         )
         request = Request({})
         try:

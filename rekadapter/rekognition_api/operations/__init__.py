@@ -17,6 +17,7 @@ from rekadapter.rekognition_api.operations import (
     detect,
     faces,
     search,
+    tags,
     users,
 )
 from rekadapter.rekognition_api.request import Request
@@ -41,7 +42,21 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
         "DisassociateFaces": users.disassociate_faces,
         "SearchUsers": users.search_users,
         "SearchUsersByImage": users.search_users_by_image,
+        "TagResource": tags.tag_resource,
+        "UntagResource": tags.untag_resource,
+        "ListTagsForResource": tags.list_tags_for_resource,
         "DetectFaces": detect.detect_faces,
         "CompareFaces": compare.compare_faces,
+        "StartFaceSearch": video.start_face_search,
+        "GetFaceSearch": video.get_face_search,
+        "StartFaceDetection": video.start_face_detection,
+        "GetFaceDetection": video.get_face_detection,
+        "CreateStreamProcessor": streams.create_stream_processor,
+        "DescribeStreamProcessor": streams.describe_stream_processor,
+        "ListStreamProcessors": streams.list_stream_processors,
+        "StartStreamProcessor": streams.start_stream_processor,
+        "StopStreamProcessor": streams.stop_stream_processor,
+        "UpdateStreamProcessor": streams.update_stream_processor,
+        "DeleteStreamProcessor": streams.delete_stream_processor,
     }
 )

@@ -8,7 +8,6 @@ from typing import Final
 from rekadapter.errors import GalleryModelMismatchError, GalleryNotFoundError
 from rekadapter.rekognition_api.codec import WireObject
 from rekadapter.rekognition_api.context import Context
-from rekadapter.rekognition_api.faults import invalid_parameter
 from rekadapter.rekognition_api.paging import page_of
 from rekadapter.rekognition_api.request import Request
 from rekadapter.types import GalleryId
@@ -18,9 +17,12 @@ OTHER_MODEL: Final = "unavailable"
 
 
 def create_collection(context: Context, request: Request) -> WireObject:
-    if request.members.get("Tags"):
-        raise invalid_parameter("Request has invalid parameters: tags are not served yet.")
+    """Tags of an older collection of that name, deleted past this service, are not inherited."""
     made = context.recognizer.create_gallery(GalleryId(request.text("CollectionId")))
+    context.tags.forget(_resource(made.gallery))
+    tags = request.mapping("Tags")
+    if tags:
+        context.tags.put(context.collection_arn(made.gallery), tags)
     return {
         "StatusCode": 200,
         "CollectionArn": context.collection_arn(made.gallery),
@@ -52,8 +54,14 @@ def list_collections(context: Context, request: Request) -> WireObject:
 
 
 def delete_collection(context: Context, request: Request) -> WireObject:
-    context.recognizer.delete_gallery(GalleryId(request.text("CollectionId")))
+    gallery = GalleryId(request.text("CollectionId"))
+    context.recognizer.delete_gallery(gallery)
+    context.tags.forget(_resource(gallery))
     return {"StatusCode": 200}
+
+
+def _resource(gallery: GalleryId) -> str:
+    return f"collection/{gallery}"
 
 
 def _with_versions(
