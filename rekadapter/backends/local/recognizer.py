@@ -76,6 +76,7 @@ distance 0.6 of another photograph of its subject, at 10 px 91 %, at 8 px 84 %, 
 of the faces were not found at all. Rekognition documents a far higher floor; ours is low so that a
 report shows what can be had, not what is wise."""
 
+_NAMESPACE: Final = uuid.UUID("6a1f0d0e-6b0c-5f5e-9b55-1f2f0a4c7d11")
 _MAP_ROUNDING: Final = 1e-6
 """More than the score map and its inverse differ by rounding."""
 
@@ -147,20 +148,24 @@ class LocalRecognizer:
         self._require_open()
         return Detection(tuple(found.face for found in self._find(image)))
 
-    def verify(self, source: Image, target: Image, *, threshold: ComparisonScore) -> Verification:
+    def verify(
+        self,
+        source: Image,
+        target: Image,
+        *,
+        threshold: ComparisonScore,
+        quality: QualityFilter = QualityFilter.NONE,
+    ) -> Verification:
         """See ``Recognizer``."""
         self._require_open()
         self._require_scale(threshold)
         sources, targets = self._find(source), self._find(target)
-        failure = _no_face(sources, "source") or _no_face(targets, "target")
-        if failure is None and sources[0].too_small:
-            failure = FailureToAcquire(
-                Reason.FACE_TOO_SMALL, f"the source's largest face: {sources[0].too_small.detail}"
-            )
+        compared = [one for one in targets if not _reasons(one, quality)]
+        failure = _no_source(sources, quality) or _no_target(targets, compared, quality)
         if failure is not None:
             return Verification(sources[0].face if sources else None, (), failure)
         probe = self._embed(source.pixels, sources[:1])[0]
-        comparisons = self._compare(probe, target.pixels, targets, threshold)
+        comparisons = self._compare(probe, target.pixels, compared, threshold)
         return Verification(sources[0].face, comparisons)
 
     def identify(
@@ -486,6 +491,32 @@ def _no_face(found: list[_Found], which: str) -> FailureToAcquire | None:
     if found:
         return None
     return FailureToAcquire(Reason.NO_FACE, f"no face in the {which} image")
+
+
+def _no_source(sources: list[_Found], quality: QualityFilter) -> FailureToAcquire | None:
+    """Why the largest face of the source image is not compared."""
+    missing = _no_face(sources, "source")
+    refusal = missing or _refusal(sources[0], quality)
+    if missing is not None or refusal is None:
+        return missing
+    return FailureToAcquire(refusal.reason, f"the source's largest face: {refusal.detail}")
+
+
+def _no_target(
+    targets: list[_Found], compared: list[_Found], quality: QualityFilter
+) -> FailureToAcquire | None:
+    """Why no face of the target image is compared."""
+    missing = _no_face(targets, "target")
+    if missing is not None or compared:
+        return missing
+    refusal = _refusal(targets[0], quality)
+    detail = "" if refusal is None else refusal.detail
+    reason = Reason.LOW_FACE_QUALITY if refusal is None else refusal.reason
+    return FailureToAcquire(reason, f"every face of the target image; the largest: {detail}")
+
+
+def _reasons(found: _Found, quality: QualityFilter) -> tuple[Reason, ...]:
+    return tuple(reasons_against(found.face, found.size_px, quality))
 
 
 def _refusal(found: _Found, quality: QualityFilter) -> FailureToAcquire | None:
