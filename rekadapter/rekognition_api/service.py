@@ -17,6 +17,7 @@ from rekadapter.rekognition_api.codec import WireObject, decode_request, encode_
 from rekadapter.rekognition_api.context import Context, S3Reader, ServiceSettings
 from rekadapter.rekognition_api.faults import Fault, FaultError
 from rekadapter.rekognition_api.idempotency import IdempotentAnswers
+from rekadapter.rekognition_api.jobs.background import Background
 from rekadapter.rekognition_api.model import OperationModel, load_model
 from rekadapter.rekognition_api.operations import OPERATIONS
 from rekadapter.rekognition_api.request import Request
@@ -40,6 +41,9 @@ class RekognitionService:
     The recognizer stays the caller's to close. ``answered`` remembers requests by their tokens;
     ``tags`` keeps those of collections, in memory unless told otherwise.
 
+    ``background`` serves stored video and stream processors; it too is the caller's to close,
+    before the recognizer.
+
     Raises:
         ConfigError: the recognizer's scores are not a similarity from 0 to 100, which is what
             Rekognition's clients take every score for.
@@ -52,6 +56,7 @@ class RekognitionService:
         settings: ServiceSettings | None = None,
         s3: S3Reader | None = None,
         answered: IdempotentAnswers | None = None,
+        background: Background | None = None,
         tags: Tags | None = None,
     ) -> None:
         _check_scale(recognizer)

@@ -17,8 +17,10 @@ from rekadapter.rekognition_api.operations import (
     detect,
     faces,
     search,
+    streams,
     tags,
     users,
+    video,
 )
 from rekadapter.rekognition_api.request import Request
 

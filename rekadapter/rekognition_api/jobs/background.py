@@ -1,0 +1,35 @@
+"""What a service does besides answering: given to it whole, and closed by whoever made it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from rekadapter.rekognition_api.jobs.processors import StreamProcessors
+from rekadapter.rekognition_api.jobs.worker import VideoJobs
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """Jobs and stream processors; operations on what is None are unknown to the service."""
+
+    video: VideoJobs | None = None
+    streams: StreamProcessors | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends every thread. To be done before the recognizer is closed; may be done twice."""
+        for part in (self.streams, self.video):
+            if part is not None:
+                part.close()

@@ -1,0 +1,351 @@
+"""Jobs on stored video: taken on at once, worked off by a few threads, told about when over."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import secrets
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from rekadapter.errors import (
+    BackendClosedError,
+    OutputError,
+    RekadapterError,
+    StoppedError,
+)
+from rekadapter.rekognition_api.context import S3ObjectError
+from rekadapter.rekognition_api.faults import (
+    INVALID_PARAMETER,
+    Fault,
+    FaultError,
+    fault_of,
+    idempotent_parameter_mismatch,
+    internal,
+)
+from rekadapter.rekognition_api.jobs.notices import Notifier, notice
+from rekadapter.rekognition_api.jobs.settings import VideoSettings
+from rekadapter.rekognition_api.jobs.spool import Spool
+from rekadapter.rekognition_api.jobs.store import (
+    INTERRUPTED,
+    Job,
+    JobOrder,
+    JobState,
+    JobStore,
+    Place,
+    Result,
+    ResultPage,
+    SortBy,
+    VideoFacts,
+)
+from rekadapter.rekognition_api.jobs.video import Analysis, Sampled, VideoRefusedError, analyze
+from rekadapter.rekognition_api.objects import ObjectStore
+
+logger = logging.getLogger(__name__)
+
+_BATCH: Final = 200
+"""Results to a transaction: with one a frame, each frame would wait for the disk."""
+_ACCOUNTS: Final = 10
+"""So many accounts may have all their jobs open; the others then find the service full."""
+_TIDY_SECONDS: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobCounts:
+    """Since the start of the service; ``open`` is how many there are now."""
+
+    open: int
+    succeeded: int
+    failed: int
+    notices_sent: int
+    notices_failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    job: Job
+    analysis: Analysis
+
+
+class VideoJobs:
+    """Takes on jobs, and answers about them. Safe to call from several threads.
+
+    ``objects`` holds the videos; without ``notifier`` no topic can be told. ``clock`` gives seconds
+    since 1970. Close it before the recognizer that its jobs use: that stops what is under way.
+
+    Raises:
+        ConfigError: the settings' directory cannot be used, or another service uses it.
+    """
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        *,
+        settings: VideoSettings | None = None,
+        notifier: Notifier | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings or VideoSettings()
+        self._objects = objects
+        self._notifier = notifier
+        self._clock = clock
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._open: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
+        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._due: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._store = JobStore(
+            self._settings.directory, retention=self._settings.retention, now=clock()
+        )
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        try:
+            self._spool = self._opened_spool()
+        except BaseException:
+            self._store.close()
+            raise
+        self._threads = self._started()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def settings(self) -> VideoSettings:
+        return self._settings
+
+    @property
+    def tells_topics(self) -> bool:
+        """Whether a job may name a topic."""
+        return self._notifier is not None
+
+    def start(self, order: JobOrder, prepare: Callable[[], Analysis]) -> str:
+        """Takes a job on and returns its id; the same token stands for the same job.
+
+        ``prepare`` makes the analysis of a new job; what it raises is raised here.
+
+        Raises:
+            FaultError: the token came with another input before, the video is too large, or too
+                many jobs are open.
+            S3ObjectError: the video is missing, or not readable.
+        """
+        known = self._repeated(self._store.of_token(order, self._clock()), order)
+        if known is not None:
+            return known
+        self._check_size(self._objects.size(order.video))
+        analysis = prepare()
+        with self._lock:
+            self._check_open(order)
+            job_id = secrets.token_hex(32)
+            job = self._store.add(job_id, order, self._clock())
+            if job.job_id != job_id:  # the same token, in another thread, meanwhile
+                return self._repeated(job, order) or job.job_id
+            self._open[order.video.account] += 1
+            self._tasks.put(_Task(job, analysis))
+        return job_id
+
+    def find(self, job_id: str) -> Job | None:
+        """The job, if it is still kept."""
+        return self._store.find(job_id, self._clock())
+
+    def results(self, job: Job, sort: SortBy, after: Place | None, most: int) -> ResultPage:
+        """See ``JobStore.results``."""
+        return self._store.results(job, sort, after, most)
+
+    def counts(self) -> JobCounts:
+        with self._lock:
+            return JobCounts(
+                open=self._open.total(),
+                succeeded=self._counts["succeeded"],
+                failed=self._counts["failed"],
+                notices_sent=self._counts["notices_sent"],
+                notices_failed=self._counts["notices_failed"],
+            )
+
+    def close(self) -> None:
+        """Stops after the frame under way; jobs that are not over fail. May be called twice."""
+        with self._lock:
+            self._stop.set()
+        self._spool.wake()
+        self._due.put(None)
+        for _ in range(self._settings.workers):
+            self._tasks.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._store.close()
+        if self._scratch is not None:
+            self._scratch.cleanup()
+
+    # --- taking on ----------------------------------------------------------------------------
+
+    def _opened_spool(self) -> Spool:
+        settings = self._settings
+        if settings.directory is None:
+            self._scratch = tempfile.TemporaryDirectory(prefix="rekadapter-video-")
+            folder = Path(self._scratch.name)
+        else:
+            folder = settings.directory / "spool"
+        return Spool(folder, quota_bytes=settings.spool_bytes, stop=self._stop)
+
+    def _started(self) -> list[threading.Thread]:
+        for job in self._store.notices_due():
+            self._due.put(job)
+        threads = [
+            threading.Thread(target=self._work, name=f"video-job-{number}", daemon=True)
+            for number in range(self._settings.workers)
+        ]
+        threads.append(threading.Thread(target=self._tell_all, name="video-notices", daemon=True))
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def _repeated(self, known: Job | None, order: JobOrder) -> str | None:
+        if known is None:
+            return None
+        if known.order.digest != order.digest:
+            raise idempotent_parameter_mismatch(order.token or "")
+        return known.job_id
+
+    def _check_size(self, size: int) -> None:
+        most = self._settings.max_video_bytes
+        if size > most:
+            message = (
+                f"Video size in bytes: {size} is more than the maximum limit of: {most} bytes."
+            )
+            raise FaultError(Fault("VideoTooLargeException", message))
+
+    def _check_open(self, order: JobOrder) -> None:
+        if self._stop.is_set():
+            raise BackendClosedError("the service takes on no more jobs: it was closed")
+        account, most = order.video.account, self._settings.max_open_jobs
+        if self._open[account] >= most or self._open.total() >= most * _ACCOUNTS:
+            message = (
+                f"{self._open[account]} open Jobs for User arn:aws:iam::{account}:root "
+                f"Maximum limit: {most}"
+            )
+            raise FaultError(Fault("LimitExceededException", message))
+
+    # --- working off --------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            try:
+                self._finish(task.job, self._outcome(task))
+            except Exception:  # the thread serves other jobs; at the next start this one fails
+                logger.exception("job %s ended and could not be recorded", task.job.job_id)
+            finally:
+                with self._lock:
+                    self._open[task.job.order.video.account] -= 1
+
+    def _finish(self, job: Job, outcome: _Outcome) -> None:
+        self._store.end(job, outcome.state, outcome.message, self._clock())
+        succeeded = outcome.state is JobState.SUCCEEDED
+        self._count("succeeded" if succeeded else "failed")
+        if job.order.topic is not None:
+            ended = self._store.find(job.job_id, self._clock())
+            self._due.put(ended or job)
+
+    def _outcome(self, task: _Task) -> _Outcome:
+        try:
+            return _Outcome(JobState.SUCCEEDED, self._analyzed(task))
+        except StoppedError:
+            return _Outcome(JobState.FAILED, INTERRUPTED)
+        except S3ObjectError:
+            return _Outcome(JobState.FAILED, "The video can no longer be read from S3.")
+        except (VideoRefusedError, OutputError) as error:
+            return _Outcome(JobState.FAILED, str(error))
+        except RekadapterError as error:
+            logger.warning("job %s failed", task.job.job_id, exc_info=error)
+            fault = fault_of(
+                error, collection=task.analysis.collection, violation_code=INVALID_PARAMETER
+            )
+            return _Outcome(JobState.FAILED, fault.message)
+        except Exception:  # the client gets AWS's words, the log the cause
+            logger.exception("job %s failed", task.job.job_id)
+            return _Outcome(JobState.FAILED, internal().message)
+
+    def _analyzed(self, task: _Task) -> str | None:
+        """What has to be said of a job that succeeded, if anything."""
+        if self._stop.is_set():
+            raise StoppedError("the service stops")
+        remark: str | None = None
+        batch: list[Result] = []
+        with self._spool.copy(self._objects, task.job.order.video) as path:
+            for seen in analyze(path, task.analysis, self._settings, self._stop):
+                match seen:
+                    case VideoFacts():
+                        self._store.set_facts(task.job, seen)
+                    case Sampled():
+                        remark = _remark(seen)
+                    case _:
+                        batch.extend(seen)
+                if len(batch) >= _BATCH:
+                    self._store.add_results(task.job, batch)
+                    batch = []
+            self._store.add_results(task.job, batch)
+        return remark
+
+    # --- telling ------------------------------------------------------------------------------
+
+    def _tell_all(self) -> None:
+        """Also lets old jobs go while nobody asks."""
+        while not self._stop.is_set():
+            try:
+                job = self._due.get(timeout=_TIDY_SECONDS)
+            except queue.Empty:
+                self._store.tidy(self._clock())
+                continue
+            if job is not None:
+                self._tell(job)
+
+    def _tell(self, job: Job) -> None:
+        try:
+            told = self._told(job)
+        except RekadapterError as error:
+            logger.warning("the topic of job %s was not told: %s", job.job_id, error)
+            told = False
+        except Exception:  # a notice lost is logged and counted, the job stays as it is
+            logger.exception("the topic of job %s was not told", job.job_id)
+            told = False
+        self._count("notices_sent" if told else "notices_failed")
+        self._store.notice_done(job)
+
+    def _told(self, job: Job) -> bool:
+        if self._notifier is None or job.order.topic is None:
+            logger.warning("job %s names a topic, and no service of topics is set up", job.job_id)
+            return False
+        self._notifier.tell(job.order.topic, notice(job))
+        return True
+
+    def _count(self, what: str) -> None:
+        with self._lock:
+            self._counts[what] += 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    state: JobState
+    message: str | None
+
+
+def _remark(sampled: Sampled) -> str | None:
+    if not sampled.lost:
+        return None
+    return (
+        f"{sampled.lost} of {sampled.analyzed + sampled.lost} sampled frames could not be decoded; "
+        "the results lack them."
+    )
