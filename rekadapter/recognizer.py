@@ -104,8 +104,18 @@ class Recognizer(Protocol):
         """Every face of an image, largest first."""
         ...
 
-    def verify(self, source: Image, target: Image, *, threshold: ComparisonScore) -> Verification:
+    def verify(
+        self,
+        source: Image,
+        target: Image,
+        *,
+        threshold: ComparisonScore,
+        quality: QualityFilter = QualityFilter.NONE,
+    ) -> Verification:
         """1:1: the largest face of ``source`` against each face of ``target``.
+
+        Faces that ``quality`` leaves out are not compared; where it leaves none of an image,
+        ``failure`` says so.
 
         Raises:
             ScaleMismatchError: the threshold is on another scale.

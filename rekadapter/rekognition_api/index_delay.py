@@ -82,8 +82,15 @@ class DelayedIndex:
     def detect(self, image: Image) -> Detection:
         return self._inner.detect(image)
 
-    def verify(self, source: Image, target: Image, *, threshold: ComparisonScore) -> Verification:
-        return self._inner.verify(source, target, threshold=threshold)
+    def verify(
+        self,
+        source: Image,
+        target: Image,
+        *,
+        threshold: ComparisonScore,
+        quality: QualityFilter = QualityFilter.NONE,
+    ) -> Verification:
+        return self._inner.verify(source, target, threshold=threshold, quality=quality)
 
     def create_gallery(self, gallery: GalleryId) -> GalleryDescription:
         return self._inner.create_gallery(gallery)

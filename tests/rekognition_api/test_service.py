@@ -53,6 +53,7 @@ from rekadapter.types import (
     ScoreScale,
     Size,
     SubjectId,
+    Verification,
 )
 
 ACCOUNT = "123456789012"
@@ -959,3 +960,25 @@ def test_face_ids_are_the_recognizers_own(
     kept = {face.face_id for face in recognizer.faces(GalleryId(collection))}
     listed = call("ListFaces", CollectionId=collection).body["Faces"]
     assert {FaceId(face["FaceId"]) for face in listed} == kept
+
+
+def test_compared_faces_pass_the_quality_filter_asked_for(material: ContractMaterial) -> None:
+    asked: list[QualityFilter] = []
+
+    class Noting(MemoryRecognizer):
+        def verify(
+            self,
+            source: Image,
+            target: Image,
+            *,
+            threshold: ComparisonScore,
+            quality: QualityFilter = QualityFilter.NONE,
+        ) -> Verification:
+            asked.append(quality)
+            return super().verify(source, target, threshold=threshold, quality=quality)
+
+    call = Caller(RekognitionService(Noting()))
+    image = image_of(material.ann)
+    call("CompareFaces", SourceImage=image, TargetImage=image)
+    call("CompareFaces", SourceImage=image, TargetImage=image, QualityFilter="HIGH")
+    assert asked == [QualityFilter.NONE, QualityFilter.HIGH]

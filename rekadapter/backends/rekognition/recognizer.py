@@ -141,7 +141,14 @@ class RekognitionRecognizer:
             faces = answers.detected_faces(data["FaceDetails"], image.size)
         return Detection(faces, (answer.original,))
 
-    def verify(self, source: Image, target: Image, *, threshold: ComparisonScore) -> Verification:
+    def verify(
+        self,
+        source: Image,
+        target: Image,
+        *,
+        threshold: ComparisonScore,
+        quality: QualityFilter = QualityFilter.NONE,
+    ) -> Verification:
         """CompareFaces, asked for every similarity; ``threshold`` is applied here.
 
         Where AWS refuses the pair, DetectFaces on each image tells which one has no face.
@@ -153,7 +160,7 @@ class RekognitionRecognizer:
                 "SourceImage": self._sendable(source),
                 "TargetImage": self._sendable(target),
                 "SimilarityThreshold": MATCH_ALL.value,
-                "QualityFilter": QualityFilter.NONE.value,
+                "QualityFilter": quality.value,
             },
             f"a pair of images of {source.size} and {target.size}",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rekadapter.recognizer import QualityFilter
 from rekadapter.rekognition_api.codec import WireObject
 from rekadapter.rekognition_api.context import Context
 from rekadapter.rekognition_api.faults import no_faces
@@ -14,12 +15,13 @@ DEFAULT_THRESHOLD = 80.0
 
 
 def compare_faces(context: Context, request: Request) -> WireObject:
-    """``QualityFilter`` is checked but has no effect: a recognizer verifies without a filter."""
+    """Faces that the quality filter leaves out are in neither list."""
     value = request.number("SimilarityThreshold", DEFAULT_THRESHOLD)
     found = context.recognizer.verify(
         read_image(context, request.part("SourceImage")),
         read_image(context, request.part("TargetImage")),
         threshold=context.recognizer.capabilities.threshold(value),
+        quality=QualityFilter(request.optional_text("QualityFilter") or QualityFilter.NONE),
     )
     if found.source is None or found.failure is not None:
         raise no_faces()
