@@ -845,7 +845,7 @@ def test_an_object_of_s3_may_have_15_mib(
         "RekognitionService",
         "RekognitionService.",
         "RekognitionService.Nonsense",
-        "RekognitionService.StartFaceSearch",
+        "RekognitionService.DetectLabels",
         "Other.DetectFaces",
         "rekognitionservice.DetectFaces",
         "DetectFaces",
