@@ -31,9 +31,9 @@ MAX_PIXELS: Final = 89_478_485
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 """No photograph is larger; a larger file is refused before it is parsed."""
 
-_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP")
 _EXIF_ORIENTATION: Final = 0x0112
-IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,7 @@ def _read_header(data: bytes) -> _Header:
             f"the image declares more than {MAX_PIXELS} pixels: scale it down"
         ) from error
     except UnidentifiedImageError as error:
-        raise InvalidImageError("not an image that can be read (JPEG, PNG, WebP, BMP, TIFF)") from (
+        raise InvalidImageError("not an image that can be read (JPEG, PNG, WebP or BMP)") from (
             error
         )
     except (OSError, ValueError, SyntaxError, TypeError, EOFError) as error:
