@@ -96,8 +96,6 @@ class DirectoryObjects:
         except OSError as error:
             raise _unreadable(location) from error
         with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise _unreadable(location)
             yield file
 
 
@@ -115,11 +113,18 @@ def _open_below(root: Path, parts: list[str]) -> int:
             folder = below
         # without O_NONBLOCK, opening a named pipe would wait for its writer
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-        return os.open(parts[-1], flags, dir_fd=folder)
+        return _regular(os.open(parts[-1], flags, dir_fd=folder))
     except ValueError as error:  # a lone surrogate, which no file name can have
         raise FileNotFoundError(str(error)) from error
     finally:
         os.close(folder)
+
+
+def _regular(descriptor: int) -> int:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError("not a regular file")
+    return descriptor
 
 
 @contextmanager

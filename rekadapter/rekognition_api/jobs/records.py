@@ -54,6 +54,7 @@ class JsonLinesSink:
             with self._lock:
                 self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._make_room(len(record) + 1)
+                self._path.touch(mode=0o600)
                 with self._path.open("ab") as file:
                     file.write(record + b"\n")
         except OSError as error:

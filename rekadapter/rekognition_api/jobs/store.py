@@ -360,6 +360,7 @@ class JobStore:
 def _opened(directory: Path | None) -> sqlite3.Connection:
     if directory is not None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (directory / FILE_NAME).touch(mode=0o600)  # faces and names are nobody else's to read
     # Without a name SQLite makes a file of its own that goes with the connection.
     where = "" if directory is None else directory / FILE_NAME
     database = sqlite3.connect(where, check_same_thread=False, timeout=0.2)
