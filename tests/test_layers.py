@@ -12,7 +12,9 @@ PACKAGE = Path(__file__).parents[1] / "rekadapter"
 BASE = frozenset({"types", "errors"})
 INTERFACE = BASE | {"recognizer", "imaging", "names", "observation"}
 PARTS = frozenset({"uplink", "gate", "tracking", "sinks", "feeds"})
-JOBS = frozenset({"pipeline", "roster", "evaluation", "rekognition_api"})
+JOBS = frozenset(
+    {"pipeline", "roster", "evaluation", "rekognition_api", "gallery_sync", "shadow"}
+)
 
 MAY_IMPORT = {
     "errors": frozenset(),

@@ -13,6 +13,7 @@ from rich.progress import track
 from rekadapter.cli.options import AsJson, BackendName, BackendNames, GalleryName
 from rekadapter.cli.output import print_json, print_table, remark
 from rekadapter.cli.session import Session
+from rekadapter.cli.sync import sync
 from rekadapter.errors import UsageError
 from rekadapter.names import gallery_id
 from rekadapter.recognizer import QualityFilter
@@ -22,6 +23,7 @@ from rekadapter.types import EnrolledFace, FaceId, GalleryDescription, SubjectId
 FAILED = 1
 
 gallery_app = typer.Typer(help="Create, list, show and delete galleries.", no_args_is_help=True)
+gallery_app.command()(sync)
 
 GalleryArgument = Annotated[str, typer.Argument(help="The gallery's name.", show_default=False)]
 
