@@ -10,7 +10,7 @@ import signal
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +22,7 @@ from rekadapter import __version__
 from rekadapter.cli.output import FeedProgress
 from rekadapter.cli.session import OpenBackend, Session
 from rekadapter.config import Settings
-from rekadapter.errors import RekadapterError
+from rekadapter.errors import OutputError, RekadapterError
 from rekadapter.evaluation.report import render_report
 from rekadapter.evaluation.summary import Summary, write_summary
 from rekadapter.feeds import FeedSpec, open_feed
@@ -130,17 +130,20 @@ def run_opened(backends: Sequence[OpenBackend], uplink: Uplink, request: RunRequ
         backend.recognizer.describe_gallery(request.gallery)
     directory = RunDirectory.create(request.out, _record(backends, request), uplink.ledger)
     lanes = [_lane(backend, request) for backend in backends]
-    failure: RekadapterError | None = None
-    with stopping_at_ctrl_c(uplink.stop), FeedProgress(lanes=len(lanes)) as progress:
-        try:
+    try:
+        with stopping_at_ctrl_c(uplink.stop), FeedProgress(lanes=len(lanes)) as progress:
             run_feeds(feeds, lanes, directory, request.options, stop=uplink.stop, progress=progress)
-        except RekadapterError as error:
-            failure = error
-    summary = write_summary(request.out)
-    report = render_report(request.out)
-    if failure is not None:
-        raise failure
-    return RunResult(request.out, report, summary)
+    except RekadapterError:
+        # a full disk may be what ended the run: then there is no report, and the first error counts
+        with suppress(OutputError):
+            _written_up(request.out)
+        raise
+    return _written_up(request.out)
+
+
+def _written_up(directory: Path) -> RunResult:
+    summary = write_summary(directory)
+    return RunResult(directory, render_report(directory), summary)
 
 
 def new_run_directory(parent: Path) -> Path:
