@@ -187,7 +187,7 @@ class _Endpoint:
     def __init__(self, service: RekognitionService, settings: ServerSettings, clock: Clock) -> None:
         self._service = service
         self._settings = settings
-        self._verifier = Verifier(settings.keys, clock) if settings.keys else None
+        self._verifier = None if settings.keys is None else Verifier(settings.keys, clock)
         self._authorizer = Authorizer()
         self._metrics = Metrics(load_model(()).names)
         self._in_flight = 0

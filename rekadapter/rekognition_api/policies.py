@@ -90,10 +90,14 @@ def grant(
 
 
 class Authorizer:
-    """Decides before any work is done. Safe to call from several threads."""
+    """Decides before any work is done. Safe to call from several threads.
 
-    def __init__(self) -> None:
-        self._model = load_model(OPERATIONS)
+    ``operations`` are those whose requests name resources that it knows how to find; any other
+    needs a grant on ``*``.
+    """
+
+    def __init__(self, operations: Iterable[str] = OPERATIONS) -> None:
+        self._model = load_model(operations)
 
     def check(self, caller: Caller, operation: str, body: bytes, region: str) -> None:
         """Passes if every resource of the request is allowed.

@@ -161,6 +161,50 @@ def test_a_body_that_cannot_be_read_is_malformed(authorizer: Authorizer) -> None
     assert denial.startswith("SerializationException")
 
 
+@pytest.mark.parametrize(
+    ("operation", "request_", "names"),
+    [
+        ("StopStreamProcessor", {"Name": "door"}, ["streamprocessor/door"]),
+        (
+            "CreateStreamProcessor",
+            {"Name": "door", "Settings": {"FaceSearch": {"CollectionId": "staff"}}},
+            ["streamprocessor/door", "collection/staff"],
+        ),
+        ("StartFaceSearch", {"CollectionId": "staff"}, ["collection/staff"]),
+        ("AssociateFaces", {"CollectionId": "staff", "UserId": "u"}, ["collection/staff"]),
+    ],
+)
+def test_every_resource_of_a_request_has_to_be_granted(
+    operation: str, request_: dict[str, object], names: list[str]
+) -> None:
+    authorizer, body = Authorizer([operation]), json.dumps(request_)
+    arns = [f"arn:aws:rekognition:eu-west-1:{ACCOUNT}:{name}" for name in names]
+    for granted in ([], *([one] for one in arns), arns):
+        made = grant(
+            ["rekognition:*"],
+            resources=[*granted, "arn:aws:rekognition:::none"],
+            galleries=[],
+            account=ACCOUNT,
+        )
+        denial = _denial(authorizer, Caller(ACCOUNT, "u", (made,)), operation, body)
+        missing = [arn for arn in arns if arn not in granted]
+        assert (denial is None) is (not missing)
+        assert denial is None or f"on resource: {missing[0]} because" in denial
+
+
+def test_tags_are_those_of_the_resource_named() -> None:
+    authorizer = Authorizer(["TagResource"])
+    staff, other = (
+        f"arn:aws:rekognition:eu-west-1:{ACCOUNT}:collection/{name}" for name in ("staff", "other")
+    )
+    caller = Caller(ACCOUNT, "u", (allowed("rekognition:TagResource", galleries=("staff",)),))
+    assert _denial(authorizer, caller, "TagResource", json.dumps({"ResourceArn": staff})) is None
+    beyond = f"arn:aws:rekognition:eu-west-1:999999999999:x:{ACCOUNT}:collection/staff"
+    for foreign in (other, beyond, staff.replace(ACCOUNT, "999999999999")):
+        body = json.dumps({"ResourceArn": foreign})
+        assert _denial(authorizer, caller, "TagResource", body) is not None
+
+
 def test_no_operation_is_open_to_a_caller_without_grants(authorizer: Authorizer) -> None:
     nobody = Caller(ACCOUNT, "nobody", ())
     for operation in OPERATIONS:

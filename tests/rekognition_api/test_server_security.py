@@ -520,6 +520,15 @@ def test_the_command_takes_keys_from_the_environment(run: Callable[..., Command]
     client.close()
 
 
+@pytest.mark.parametrize(("arguments", "status"), [([], 400), (["--insecure"], 200)])
+def test_insecure_serves_any_host_name(
+    run: Callable[..., Command], arguments: list[str], status: int
+) -> None:
+    command = run("--port", "0", *arguments)
+    answer = httpx.get(f"{command.url}/healthz", headers={"Host": "rekognition.example.org"})
+    assert answer.status_code == status
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

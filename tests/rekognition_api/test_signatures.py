@@ -195,6 +195,19 @@ def test_a_signature_in_the_query_is_refused_by_name(url: str) -> None:
     assert "query" in answer.message
 
 
+def test_the_scopes_date_is_the_requests(url: str) -> None:
+    wire = replace(Signed(), host=urlsplit(url).netloc).wire()
+    answer = exchanged(url, wire.replace(b"/20261123/", b"/20261122/"))
+    assert answer.code == "InvalidSignatureException"
+    assert "'20261122' != '20261123', from '20261123T120000Z'" in answer.message
+
+
+def test_signed_headers_out_of_order_are_refused(url: str) -> None:
+    wire = replace(Signed(), host=urlsplit(url).netloc).wire()
+    changed = wire.replace(b"=content-type;host;", b"=host;content-type;")
+    assert exchanged(url, changed).code == "InvalidSignatureException"
+
+
 def test_a_second_header_of_a_signed_name_does_not_pass(url: str) -> None:
     wire = replace(Signed(), host=urlsplit(url).netloc).wire()
     for extra in (
@@ -282,12 +295,15 @@ def _meaning(wire: bytes) -> object:
     target, _, version = rest.rpartition(b" ")
     path, _, query = target.partition(b"?")
     pairs = [line.partition(b":") for line in lines]
-    headers = {
-        (name.lower(), b" ".join(value.split()).replace(b", ", b",")) for name, _, value in pairs
-    }
+    headers = {(name.lower(), _canonical(name, value)) for name, _, value in pairs}
     normal = normalize_url_path(path.decode("latin-1"))
     # what follows a body of the stated length belongs to the next request
     return method, normal, query, version[:5], frozenset(headers), body[: len(BODY)]
+
+
+def _canonical(name: bytes, value: bytes) -> bytes:
+    joined = b" ".join(value.split()).replace(b", ", b",")
+    return joined.lstrip(b"0") if name.lower() == b"content-length" else joined
 
 
 def test_the_untouched_request_is_served(url: str) -> None:
