@@ -192,13 +192,17 @@ class StreamProcessors:
 
     def of(self, account: str, region: str) -> Iterator[Processor]:
         """Every processor of an account in a region, in no particular order."""
+        owner = (account, region)
+        return (
+            processor
+            for processor in self.every()
+            if (processor.plan.key.account, processor.plan.key.region) == owner
+        )
+
+    def every(self) -> tuple[Processor, ...]:
+        """Every processor there is, for those who watch over the service."""
         with self._lock:
-            found = [
-                held.processor
-                for key, held in self._held.items()
-                if (key.account, key.region) == (account, region)
-            ]
-        yield from found
+            return tuple(held.processor for held in self._held.values())
 
     def start(self, key: ProcessorKey, searcher: Callable[[ProcessorPlan], Searcher]) -> str:
         """Has a processor run, and returns the id of this run. ``searcher`` makes what it works
