@@ -1,7 +1,9 @@
-"""Writes the generated pages: docs/cli.md from the commands' own help. `make docs` runs it."""
+"""Writes the generated pages: docs/cli.md from the commands' own help, docs/coverage.md from the
+operations served. `make docs` runs it."""
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,3 +41,4 @@ def _helps(context: typer.Context) -> Iterator[tuple[str, str]]:
 
 if __name__ == "__main__":
     CLI_PAGE.write_text(cli_reference(), encoding="utf-8")
+    runpy.run_path(str(CLI_PAGE.with_name("api_coverage.py")), run_name="__main__")
