@@ -21,6 +21,7 @@ from rekadapter.errors import ConfigError, InvalidRequestError, OutputError, Thr
 from rekadapter.feeds import Feed, FeedSpec, Frame, LostFrame, open_feed
 from rekadapter.imaging import encode_jpeg
 from rekadapter.rekognition_api.jobs.background import Background
+from rekadapter.rekognition_api.jobs.opening import read_streams
 from rekadapter.rekognition_api.jobs.processors import StreamProcessors, StreamSettings
 from rekadapter.rekognition_api.jobs.records import CallbackSink, JsonLinesSink, RecordSink
 from rekadapter.rekognition_api.server import ServiceServer, create_app
@@ -581,3 +582,53 @@ def test_without_streams_the_operations_are_unknown() -> None:
 def test_settings_without_meaning_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         StreamSettings({}, {}, **wrong)
+
+
+# --- the file of streams ----------------------------------------------------------------------
+
+STREAMS = """
+[[video]]
+name = "lobby"
+source = "lobby.mp4"
+fps = 2.5
+
+[[video]]
+name = "yard"
+source = "rtsp://camera.example/1"
+
+[[data]]
+name = "faces"
+file = "records/faces.jsonl"
+"""
+
+
+def test_a_file_of_streams_names_feeds_and_files_beside_it(clip: Path) -> None:
+    file = clip.with_name("streams.toml")
+    file.write_text(STREAMS)
+    settings = read_streams(file)
+    assert settings.feeds == {
+        "lobby": FeedSpec(CameraId("lobby"), str(clip), fps=2.5),
+        "yard": FeedSpec(CameraId("yard"), "rtsp://camera.example/1"),
+    }
+    settings.outputs["faces"].put(b"{}")
+    assert (clip.parent / "records" / "faces.jsonl").read_bytes() == b"{}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "video"),
+        ("video = 3", "video"),
+        ("[[video", "not TOML"),
+        (STREAMS.replace("fps = 2.5", "fps = 0"), "fps"),
+        (STREAMS.replace("fps = 2.5", "rate = 1"), "rate"),
+        (STREAMS.replace('"yard"', '"lobby"'), "'lobby' is there twice"),
+        (STREAMS + '[[data]]\nname = "x"\nfile = "records/faces.jsonl"', "is there twice"),
+    ],
+)
+def test_a_file_of_streams_gone_wrong_is_named(tmp_path: Path, text: str, complaint: str) -> None:
+    file = tmp_path / "streams.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=complaint) as raised:
+        read_streams(file)
+    assert "streams.toml" in str(raised.value)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -26,6 +28,7 @@ from rekadapter.imaging import Image, encode_jpeg
 from rekadapter.rekognition_api.context import S3Location
 from rekadapter.rekognition_api.jobs.background import Background
 from rekadapter.rekognition_api.jobs.notices import Notifier, open_sns
+from rekadapter.rekognition_api.jobs.opening import BackgroundOptions, OpenedBackground
 from rekadapter.rekognition_api.jobs.settings import VideoSettings
 from rekadapter.rekognition_api.jobs.store import (
     FILE_NAME,
@@ -513,6 +516,39 @@ def test_a_codec_that_aws_does_not_take_fails_by_its_name(bucket: Path, run: Rig
     assert "mpeg4" in failed(run, "old.mp4")
 
 
+def test_frames_too_large_for_h264_fail_before_they_are_decoded(
+    bucket: Path, recognizer: MemoryRecognizer
+) -> None:
+    with rig(bucket, recognizer, VideoSettings(max_frame_pixels=320 * 240 - 1)) as run:
+        assert "320x240" in failed(run, "lobby.mp4")
+
+
+def test_frames_that_cannot_be_decoded_are_counted_in_the_message(bucket: Path, run: Rig) -> None:
+    data = bytearray((bucket / "lobby.mp4").read_bytes())
+    begin = len(data) * 3 // 10  # in the middle of the pictures
+    data[begin : begin + 300] = b"\xff" * 300
+    (bucket / "damaged.mp4").write_bytes(data)
+    answer = run.searched(run.search(Video=video("damaged.mp4")))
+    assert answer["JobStatus"] == "SUCCEEDED"
+    assert re.match(r"[1-9]\d* frames of the video could not be decoded", answer["StatusMessage"])
+    assert 0 < len({person["Timestamp"] for person in answer["Persons"]}) < 10
+
+
+def test_a_success_that_cannot_be_recorded_is_a_failure(
+    bucket: Path, recognizer: MemoryRecognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_end = JobStore.end
+
+    def end(store: JobStore, job: Job, state: JobState, message: str | None, now: float) -> None:
+        if state is JobState.SUCCEEDED:
+            raise sqlite3.OperationalError("database or disk is full")
+        real_end(store, job, state, message, now)
+
+    monkeypatch.setattr(JobStore, "end", end)
+    with rig(bucket, recognizer) as run:
+        assert failed(run, "lobby.mp4") == "Internal server error"
+
+
 def test_a_video_over_the_longest_fails(bucket: Path, recognizer: MemoryRecognizer) -> None:
     with rig(bucket, recognizer, VideoSettings(max_video_seconds=1)) as run:
         assert "limit is 1" in failed(run, "lobby.mp4")
@@ -800,3 +836,59 @@ def test_videos_left_by_a_kill_are_removed(bucket: Path, tmp_path: Path) -> None
 def test_settings_without_meaning_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         VideoSettings(**wrong)
+
+
+# --- as the command line opens them -----------------------------------------------------------
+
+
+def test_a_directory_gives_images_and_jobs(bucket: Path) -> None:
+    with OpenedBackground(BackgroundOptions(s3_directory=bucket.parent)) as opened:
+        assert opened.objects is not None
+        assert opened.background is not None
+        assert opened.background.video is not None
+        assert not opened.background.video.tells_topics
+        assert opened.background.streams is None
+
+
+def test_an_endpoint_gives_jobs_and_a_topic(bucket: Path) -> None:
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket=BUCKET)
+        client.upload_file(str(bucket / "lobby.mp4"), BUCKET, "lobby.mp4")
+        client.close()
+        options = BackgroundOptions(s3_endpoint="aws", sns_endpoint="aws", region="us-east-1")
+        with OpenedBackground(options) as opened:
+            assert opened.objects is not None
+            assert opened.objects.size(_location()) == (bucket / "lobby.mp4").stat().st_size
+            assert opened.background is not None
+            assert opened.background.video is not None
+            assert opened.background.video.tells_topics
+
+
+def _location() -> S3Location:
+    return S3Location(BUCKET, "lobby.mp4", None, account="1" * 12, region="us-east-1")
+
+
+def test_without_a_source_of_objects_there_are_no_jobs() -> None:
+    with OpenedBackground(BackgroundOptions()) as opened:
+        assert opened.objects is None
+        assert opened.background == Background()
+
+
+def test_a_directory_and_an_endpoint_contradict_each_other(bucket: Path) -> None:
+    options = BackgroundOptions(s3_directory=bucket.parent, s3_endpoint="aws")
+    with pytest.raises(ConfigError, match="not both"), OpenedBackground(options):
+        pass
+
+
+def test_nothing_stays_open_where_opening_fails(bucket: Path, tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    options = BackgroundOptions(
+        s3_directory=bucket.parent,
+        streams_file=tmp_path / "none.toml",
+        video=VideoSettings(directory=tmp_path / "jobs"),
+    )
+    with pytest.raises(ConfigError, match=r"none\.toml"), OpenedBackground(options):
+        pass
+    assert set(threading.enumerate()) <= before
+    JobStore(tmp_path / "jobs", retention=Retention(), now=0).close()

@@ -14,6 +14,9 @@ MAX_VIDEO_BYTES: Final = 10 * 1024**3
 """10 GB, and the next two: Rekognition's limits page."""
 MAX_VIDEO_SECONDS: Final = 6 * 3600.0
 MAX_OPEN_JOBS: Final = 20
+MAX_FRAME_PIXELS: Final = 139_264 * 256
+"""The largest frame of H.264: level 6.2 in macroblocks of 16 x 16 (ITU-T H.264, table A-1). A small
+file that declares more would take gigabytes to decode."""
 H264: Final = "h264"
 
 
@@ -34,6 +37,7 @@ class VideoSettings:
     max_open_jobs: int = MAX_OPEN_JOBS
     max_video_bytes: int = MAX_VIDEO_BYTES
     max_video_seconds: float = MAX_VIDEO_SECONDS
+    max_frame_pixels: int = MAX_FRAME_PIXELS
     codecs: frozenset[str] = frozenset({H264})
     directory: Path | None = None
     spool_bytes: int = 20 * 1024**3

@@ -44,6 +44,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS jobs_by_token ON jobs (account, region, api, token)
   WHERE token IS NOT NULL;
+CREATE INDEX IF NOT EXISTS jobs_by_end ON jobs (ended_at, number);
 CREATE TABLE IF NOT EXISTS results (
   job INTEGER NOT NULL,
   place INTEGER NOT NULL,

@@ -46,7 +46,7 @@ class Analysis(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """What became of the frames sampled: analyzed, or not decodable."""
+    """What became of the frames: analyzed, or lost, those that might not have been sampled included."""
 
     analyzed: int
     lost: int
@@ -67,7 +67,7 @@ def analyze(
         StoppedError: ``stop`` was set.
     """
     facts = facts_of(path)
-    _check_codec(facts, settings)
+    _check_form(facts, settings)
     _check_length((facts.duration_ms or 0) / 1000, settings)
     spec = FeedSpec(_VIDEO, str(path), fps=settings.frames_per_second)
     analyzed = lost = 0
@@ -131,10 +131,15 @@ def _with_sides(facts: VideoFacts, size: Size) -> VideoFacts:
     return replace(facts, width=size.width, height=size.height)
 
 
-def _check_codec(facts: VideoFacts, settings: VideoSettings) -> None:
+def _check_form(facts: VideoFacts, settings: VideoSettings) -> None:
     if facts.codec not in settings.codecs:
         wanted = " or ".join(sorted(settings.codecs))
         raise VideoRefusedError(f"The video's codec is {facts.codec}; {wanted} is analyzed.")
+    if facts.width * facts.height > settings.max_frame_pixels:
+        raise VideoRefusedError(
+            f"The video has frames of {facts.width}x{facts.height}; "
+            f"the limit is {settings.max_frame_pixels} pixels."
+        )
 
 
 def _check_length(seconds: float, settings: VideoSettings) -> None:

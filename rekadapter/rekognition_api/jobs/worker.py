@@ -245,11 +245,19 @@ class VideoJobs:
         while (task := self._tasks.get()) is not None:
             try:
                 self._finish(task.job, self._outcome(task))
-            except Exception:  # the thread serves other jobs; at the next start this one fails
+            except Exception:  # the thread serves other jobs, whatever becomes of this one
                 logger.exception("job %s ended and could not be recorded", task.job.job_id)
+                self._give_up(task.job)
             finally:
                 with self._lock:
                     self._open[task.job.order.video.account] -= 1
+
+    def _give_up(self, job: Job) -> None:
+        """A full disk has no room for a success; without results, a failure may still fit."""
+        try:
+            self._finish(job, _Outcome(JobState.FAILED, internal().message))
+        except Exception:  # it stays open until the next start, where it fails
+            logger.exception("job %s stays open", job.job_id)
 
     def _finish(self, job: Job, outcome: _Outcome) -> None:
         self._store.end(job, outcome.state, outcome.message, self._clock())
@@ -346,6 +354,6 @@ def _remark(sampled: Sampled) -> str | None:
     if not sampled.lost:
         return None
     return (
-        f"{sampled.lost} of {sampled.analyzed + sampled.lost} sampled frames could not be decoded; "
-        "the results lack them."
+        f"{sampled.lost} frames of the video could not be decoded: "
+        "the results lack what they showed."
     )
