@@ -11,6 +11,17 @@ import typer
 from rekadapter.cli.options import BackendName
 from rekadapter.cli.output import remark
 from rekadapter.cli.session import Session
+from rekadapter.cli.shadowing import (
+    ShadowBytes,
+    ShadowBytesInAll,
+    ShadowLogFile,
+    ShadowMirror,
+    ShadowName,
+    ShadowOptions,
+    ShadowUsd,
+    ShadowUsdInAll,
+    shadowed,
+)
 from rekadapter.errors import UsageError
 from rekadapter.rekognition_api.keys import KeyRing, keys_from_environment, read_keys
 from rekadapter.rekognition_api.server import ServerSettings, TlsFiles, create_app, serve_forever
@@ -45,20 +56,39 @@ def serve(
         bool,
         typer.Option("--insecure", help="Allow an address that others reach, without keys or TLS."),
     ] = False,
+    shadow: ShadowName = None,
+    shadow_log: ShadowLogFile = None,
+    shadow_bytes_per_hour: ShadowBytes = None,
+    shadow_usd_per_hour: ShadowUsd = None,
+    shadow_bytes_total: ShadowBytesInAll = None,
+    shadow_usd_total: ShadowUsdInAll = None,
+    shadow_mirror: ShadowMirror = False,
 ) -> None:
     """Serve a backend as AWS Rekognition, for any AWS SDK; ends with Ctrl-C."""
     session: Session = context.obj
     ring = _keys(keys)
     settings = ServerSettings(keys=ring, cors_origins=tuple(cors or ()), metrics=metrics)
     tls = _tls(tls_cert, tls_key)
-    with session.backend(backend) as opened:
+    shadowing = ShadowOptions(
+        name=shadow,
+        log=shadow_log,
+        bytes_per_hour=shadow_bytes_per_hour,
+        usd_per_hour=shadow_usd_per_hour,
+        bytes_in_all=shadow_bytes_total,
+        usd_in_all=shadow_usd_total,
+        mirror=shadow_mirror,
+    )
+    with (
+        session.backend(backend) as opened,
+        shadowed(session, opened, shadowing) as recognizer,
+    ):
 
         def announce(url: str) -> None:
             remark(f"serving {opened.name} as AWS Rekognition: AWS_ENDPOINT_URL_REKOGNITION={url}")
             if ring is None:
                 remark("signatures are not checked: whoever reaches it may do everything")
 
-        app = create_app(RekognitionService(opened.recognizer), settings)
+        app = create_app(RekognitionService(recognizer), settings)
         serve_forever(app, host, port, tls=tls, insecure=insecure, announce=announce)
 
 
