@@ -46,7 +46,7 @@ class Analysis(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """What became of the frames: analyzed, or lost, those that might not have been sampled included."""
+    """What became of the frames: analyzed, or lost (also such as would not have been sampled)."""
 
     analyzed: int
     lost: int
