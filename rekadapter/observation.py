@@ -73,7 +73,8 @@ class Observation:
     """One face in one frame as one backend saw it.
 
     A frame without a face, or whose request failed, is one observation with ``box`` None and the
-    reason in ``decision``; ``error`` then holds the failure's text.
+    reason in ``decision``; ``error`` then holds the failure's text. ``age_seconds`` is how long
+    before the answer the frame came, queueing included; None where it was not measured.
     """
 
     backend: str
@@ -92,6 +93,7 @@ class Observation:
     error: str | None = None
     thumbnail: str | None = None
     """file name under ``faces/`` in the run directory, where faces are kept"""
+    age_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

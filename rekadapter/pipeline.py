@@ -1,31 +1,47 @@
 """The path of a frame. Read this file first.
 
-One thread a camera reads frames and asks the gate what of them matters. Each lane (one backend with
-its gallery and threshold) has an outbox with a slot a camera, and workers that fetch from it,
-prepare the image for the uplink and ask the recognizer. The calling thread alone follows faces,
-decides, and writes::
+One thread a camera reads frames and asks each lane's gate what of them matters. Each lane (one
+backend with its gallery and threshold) has an outbox with a slot a camera, and workers that fetch
+from it, prepare the image for the uplink and ask the recognizer. The calling thread alone decides
+and writes, and tells the gate what its probes came to::
 
-    camera threads         Feed.frames -> Gate.probes -> Outbox.put        one decode, every lane
+    camera threads         Feed.frames -> Gate.look -> Outbox.put          one decode, every lane
     workers of each lane   Outbox.take -> Uploader.ask -> results
-    calling thread         results -> Recorder (Tracker, decide) -> Sink
+    calling thread         results -> Recorder (tracks, decide) -> Sink
+                                   -> Gate.settle
 
 Every hand-over is bounded: a slow sink holds back the workers, slow workers fill their lane's
 outbox, and a full outbox holds back the camera (a file waits; a live camera drops its oldest
-frame). A frame that a worker took gives exactly one answer, whatever happens, so the counts close.
+frame). A frame of which a gate lets nothing pass is counted under the gate's cause; one that a
+worker took gives exactly one answer, whatever happens. So the counts close in every mode.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-from rekadapter.errors import ConfigError, FeedError, OutputError, ScaleMismatchError
+from rekadapter.errors import (
+    ConfigError,
+    FeedError,
+    ImageError,
+    OutputError,
+    ScaleMismatchError,
+)
 from rekadapter.feeds.frames import Feed, Frame, LostFrame
-from rekadapter.gate import Gate, WholeFrame
+from rekadapter.gate import (
+    Fate,
+    FollowsFaces,
+    Gate,
+    WholeFrame,
+    clear_score,
+    verdict_of,
+)
 from rekadapter.recognizer import FaceSelection
 from rekadapter.sinks.frame_count import FrameCount
 from rekadapter.sinks.recorder import Recorder
@@ -40,17 +56,14 @@ __all__ = ["Lane", "ProgressListener", "RunOptions", "RunOutcome", "run_feeds"]
 logger = logging.getLogger(__name__)
 
 NOT_WRITTEN: Final = "not_written"
-NOTHING_TO_ASK: Final = "nothing_to_ask"
 REPLACED: Final = "replaced_by_newer"
+UNREADABLE: Final = "unreadable_image"
 
 _IN_HAND: Final = 16
 """Frames of a camera that may be answered ahead of a slow one: answers are written in order."""
 
 _LOOK_SECONDS: Final = 0.1
 """How often the calling thread looks whether somebody asked it to stop."""
-
-_WALK_FACES_PER_SECOND: Final = 8.0
-"""How far a walker gets across the view: 1.5 m/s over faces a little less than 0.2 m wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +73,8 @@ class RunOptions:
     ``limit`` candidates are kept a face. ``duration_seconds`` ends each feed at that media time.
     ``keep_faces`` writes a thumbnail a track. ``min_sightings`` is how many sightings of a track
     have to agree before a name is said; None asks for two in a video and for one in photographs.
-    ``tracking`` None follows each feed by its own frame rate.
+    ``tracking`` None follows each feed by its own frame rate. ``gates`` are the lanes' own, by the
+    lane's name; a lane that has none shares ``gate``, which must not follow people then.
     """
 
     limit: int = 5
@@ -70,6 +84,7 @@ class RunOptions:
     min_sightings: int | None = None
     tracking: TrackingRules | None = None
     gate: Gate = field(default_factory=WholeFrame)
+    gates: Mapping[str, Gate] = field(default_factory=dict)
 
 
 class ProgressListener(Protocol):
@@ -140,12 +155,15 @@ class _Run:
             {lane.name: 1.0 for lane in lanes},
             capacity=2 * max((lane.workers for lane in lanes), default=1),
         )
+        self._gates = {lane.name: options.gates.get(lane.name, options.gate) for lane in lanes}
+        self._thresholds = {lane.name: lane.threshold for lane in lanes}
         self._count = FrameCount(specs, [lane.name for lane in lanes])
         self._recorders: dict[tuple[str, CameraId], Recorder] = {}
         self._errors = _FirstError()
         self._feed_errors = _FirstError()
         self._interrupted = False
         self._sink_works = True
+        self._settled = threading.Condition()
 
     def to_its_end(self) -> RunOutcome:
         threads: list[threading.Thread] = []
@@ -173,6 +191,9 @@ class _Run:
         ):
             if len(set(names)) != len(names):
                 raise ConfigError(f"two {kind} of a run have the same name: {', '.join(names)}")
+        own = [id(gate) for gate in self._gates.values() if isinstance(gate, FollowsFaces)]
+        if len(set(own)) != len(own):
+            raise ConfigError("a gate that follows people serves one backend: give each its own")
         for lane in self._lanes:
             scale = lane.recognizer.capabilities.score_scale
             if lane.threshold.scale != scale:
@@ -188,13 +209,16 @@ class _Run:
         for place, lane in enumerate(self._lanes):
             held = lane.recognizer.describe_gallery(lane.gallery)
             rules = DecisionRules(lane.threshold, empty_gallery=held.face_count == 0)
+            if isinstance(self._gates[lane.name], FollowsFaces):
+                # few pictures of a person are sent: one clear answer has to be enough
+                rules = replace(rules, clear=clear_score(lane.threshold))
             for number, feed in enumerate(self._feeds):
                 recorders[lane.name, feed.spec.camera] = Recorder(
                     lane.name,
                     feed.spec.camera,
                     self._sink,
                     decision=replace(rules, min_sightings=self._min_sightings(feed)),
-                    tracking=self._options.tracking or _tracking(feed),
+                    tracking=self._options.tracking or TrackingRules.at(feed.spec.fps),
                     thumbnail_prefix=f"camera{number + 1}-backend{place + 1}",
                 )
         return recorders
@@ -207,6 +231,9 @@ class _Run:
     def _start(self) -> list[threading.Thread]:
         for feed in self._feeds:
             self._progress.started(feed.spec.camera, feed.expected_frames)
+            for gate in self._gates.values():
+                if isinstance(gate, FollowsFaces):
+                    gate.open(feed)
         workers = [(lane, number) for lane in self._lanes for number in range(lane.workers)]
         no_more_frames = _Countdown(len(self._feeds), self._close_outboxes)
         no_more_answers = _Countdown(len(workers), self._results.close)
@@ -253,17 +280,34 @@ class _Run:
                 self._hand_over(feed, item)
 
     def _hand_over(self, feed: Feed, frame: Frame) -> None:
-        probes = self._options.gate.probes(frame)
-        if not probes:
-            self._drop_everywhere(frame.camera, NOTHING_TO_ASK)
-            return
-        job = Job(frame, probes)
         for name, outbox in self._outboxes.items():
-            if not feed.live:
-                if not outbox.put(frame.camera, job):
-                    self._drop(frame.camera, name, STOPPED)
-            elif outbox.replace(frame.camera, job) is not None:
-                self._drop(frame.camera, name, STOPPED if self._stop.is_set() else REPLACED)
+            try:
+                look = self._gates[name].look(frame)
+            except ImageError as error:
+                logger.warning("camera %s, frame %s: %s", frame.camera, frame.index, error)
+                self._drop(frame.camera, name, UNREADABLE)
+                continue
+            if not look.probes:
+                self._drop(frame.camera, name, look.cause)
+                continue
+            job = Job(frame, look.probes, look.followed, time.perf_counter())
+            if feed.live:
+                displaced = outbox.replace(frame.camera, job)
+                if displaced is not None:
+                    self._lose(displaced, name, STOPPED if self._stop.is_set() else REPLACED)
+            elif not outbox.put(frame.camera, job):
+                self._lose(job, name, STOPPED)
+            else:
+                self._wait_for_answers(frame.camera, name)
+
+    def _wait_for_answers(self, camera: CameraId, lane: str) -> None:
+        """What a gate that follows people asks next depends on what it heard: a file waits for the
+        answers, so that a run of it can be repeated."""
+        gate = self._gates[lane]
+        if not isinstance(gate, FollowsFaces):
+            return
+        with self._settled:
+            self._settled.wait_for(lambda: self._stop.is_set() or not gate.under_way(camera))
 
     # --- workers ------------------------------------------------------------------------------
 
@@ -306,10 +350,12 @@ class _Run:
         recorder = self._recorders[answer.backend, answer.camera]
         if not self._sink_works:
             self._drop(answer.camera, answer.backend, NOT_WRITTEN)
+            self._settle(answer.backend, answer.camera, answer.frame, answer.asked)
             return
         try:
             for written in recorder.take(answer):
                 self._tally(written)
+            self._end_tracks(answer.backend, answer.camera)
         except Exception as error:  # noqa: BLE001 - raised again once every thread has ended
             self._sink_works = False
             self._fail(error)
@@ -321,18 +367,32 @@ class _Run:
             self._progress.frame_done(written.camera, written.backend)
         else:
             self._drop(written.camera, written.backend, written.dropped)
+        threshold = self._thresholds[written.backend]
+        faces = zip(written.tracks or (), written.faces, strict=False)
+        fates = {track: verdict_of(face, threshold) for track, face in faces}
+        self._settle(written.backend, written.camera, written.frame, written.asked, fates)
+
+    def _end_tracks(self, lane: str, camera: CameraId) -> None:
+        """Writes the tracks that the lane's gate followed to their end."""
+        gate = self._gates[lane]
+        if isinstance(gate, FollowsFaces):
+            self._recorders[lane, camera].end(gate.settled(camera))
 
     def _abandon(self) -> None:
         for name, outbox in self._outboxes.items():
-            for camera, _ in outbox.abandon():
-                self._drop(CameraId(camera), name, STOPPED)
+            for _, job in outbox.abandon():
+                self._lose(job, name, STOPPED)
+        with self._settled:
+            self._settled.notify_all()
 
     def _drain(self, threads: Sequence[threading.Thread]) -> None:
         """Lets workers get rid of their answers, so that every thread can end."""
         while threads and not self._results.exhausted:
             taken = self._results.take()
             if taken is not None:
-                self._drop(taken.item.camera, taken.item.backend, NOT_WRITTEN)
+                answer = taken.item
+                self._drop(answer.camera, answer.backend, NOT_WRITTEN)
+                self._settle(answer.backend, answer.camera, answer.frame, answer.asked)
 
     def _finished(self) -> RunOutcome:
         self._close_recorders()
@@ -357,8 +417,13 @@ class _Run:
         for (name, camera), recorder in self._recorders.items():
             for answer in recorder.unwritten():
                 self._drop(camera, name, answer.dropped or NOT_WRITTEN)
+                self._settle(name, camera, answer.frame, answer.asked)
+            gate = self._gates[name]
+            if isinstance(gate, FollowsFaces):
+                gate.close(camera)
             if self._sink_works:
                 try:
+                    self._end_tracks(name, camera)
                     recorder.close()
                 except Exception as error:  # noqa: BLE001 - raised once the sink is finished
                     self._sink_works = False
@@ -374,6 +439,30 @@ class _Run:
     def _fail(self, error: BaseException) -> None:
         self._errors.keep(error)
         self._stop.set()
+        with self._settled:
+            self._settled.notify_all()
+
+    def _lose(self, job: Job, lane: str, cause: str) -> None:
+        """A frame that nobody will answer for."""
+        frame = job.frame
+        self._drop(frame.camera, lane, cause)
+        self._settle(lane, frame.camera, frame.index, job.asked)
+
+    def _settle(
+        self,
+        lane: str,
+        camera: CameraId,
+        frame: int,
+        tracks: Sequence[int],
+        fates: Mapping[int, Fate] | None = None,
+    ) -> None:
+        """Tells a gate that follows people what became of those it asked about in a frame."""
+        gate = self._gates[lane]
+        if isinstance(gate, FollowsFaces):
+            for track in tracks:
+                gate.settle(camera, track, frame, (fates or {}).get(track, Fate.LOST))
+        with self._settled:
+            self._settled.notify_all()
 
     def _close_outboxes(self) -> None:
         for outbox in self._outboxes.values():
@@ -386,21 +475,6 @@ class _Run:
     def _drop(self, camera: CameraId, backend: str, cause: str) -> None:
         self._count.dropped(camera, backend, cause)
         self._progress.frame_done(camera, backend)
-
-
-def _tracking(feed: Feed) -> TrackingRules:
-    """Rules for the time between two frames of a sampled feed: a walker is seen less often, so is
-    waited for longer, and gets further in between."""
-    rules = TrackingRules()
-    if feed.spec.fps is None:
-        return rules
-    interval = 1.0 / feed.spec.fps
-    return replace(
-        rules,
-        max_gap_seconds=max(rules.max_gap_seconds, 2.5 * interval),
-        max_shift=max(rules.max_shift, _WALK_FACES_PER_SECOND * interval),
-        steady_shift=max(rules.steady_shift, _WALK_FACES_PER_SECOND * interval / 2),
-    )
 
 
 class _Countdown:

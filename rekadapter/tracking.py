@@ -40,8 +40,9 @@ class DecisionRules:
     least ``dominance`` times the weight of any other subject, and with at least ``min_share`` of
     the weight of all that were searched: a stranger who meets the threshold now and then, as one
     does in hundreds of frames, stays unknown. One frame can deceive, so two are asked for wherever
-    a second could be had; a single photograph is judged on its own (1). ``empty_gallery`` says that
-    there was nobody to compare with.
+    a second could be had; a single photograph is judged on its own (1). Where few sightings are
+    asked about, one candidate that meets ``clear`` stands for all of ``min_sightings``; None: none
+    does. ``empty_gallery`` says that there was nobody to compare with.
     """
 
     threshold: ComparisonScore
@@ -49,6 +50,7 @@ class DecisionRules:
     dominance: float = 2.0
     min_share: float = 0.5
     empty_gallery: bool = False
+    clear: ComparisonScore | None = None
 
 
 @dataclass(slots=True)
@@ -122,7 +124,9 @@ class Evidence:
 
     def _too_few(self, leader: _Support) -> bool:
         rules = self._rules
-        return leader.count < rules.min_sightings or leader.weight < rules.min_share * self._weight
+        clear = rules.clear is not None and leader.best.score.meets(rules.clear)
+        few = leader.count < rules.min_sightings and not clear
+        return few or leader.weight < rules.min_share * self._weight
 
     def _why_nobody(self) -> Reason:
         if self._searched:
@@ -178,6 +182,9 @@ def _nearer(one: Candidate | None, other: Candidate) -> Candidate:
 
 # --- tracks -----------------------------------------------------------------------------------
 
+_WALK_FACES_PER_SECOND: Final = 8.0
+"""How far a walker gets across the view: 1.5 m/s over faces a little less than 0.2 m wide."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrackingRules:
@@ -195,6 +202,21 @@ class TrackingRules:
     max_growth: float = 1.7
     steady_shift: float = 0.3
     shift_per_second: float = 1.0
+
+    @classmethod
+    def at(cls, fps: float | None) -> TrackingRules:
+        """Rules for so many frames a second (None: a camera's usual many): a walker who is seen
+        less often is waited for longer and gets further in between."""
+        rules = cls()
+        if fps is None:
+            return rules
+        interval = 1.0 / fps
+        return replace(
+            rules,
+            max_gap_seconds=max(rules.max_gap_seconds, 2.5 * interval),
+            max_shift=max(rules.max_shift, _WALK_FACES_PER_SECOND * interval),
+            steady_shift=max(rules.steady_shift, _WALK_FACES_PER_SECOND * interval / 2),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,20 +240,37 @@ class Followed:
     ended: tuple[EndedTrack, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A track as far as it was followed: when, and in how many frames."""
+
+    track: int
+    first_seconds: float
+    last_seconds: float
+    sightings: int
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """``tracks``: which track each box belongs to, in the order given, None for a frame that came
+    too late. ``over``: the tracks that this frame showed to be over."""
+
+    tracks: tuple[int | None, ...]
+    over: tuple[Span, ...]
+
+
 @dataclass(slots=True)
 class _Track:
     number: int
-    evidence: Evidence
     box: BoundingBox
     first_seconds: float
     last_seconds: float
     sightings: int = 0
     velocity: Point = field(default_factory=lambda: Point(0.0, 0.0))
-    eye_distances: array[float] = field(default_factory=lambda: array("d"))
-    together: set[int] = field(default_factory=set)
-    """tracks seen in one frame with this one: certainly other people"""
-    taken: set[SubjectId] = field(default_factory=set)
-    """subjects that somebody seen together with this one turned out to be"""
+
+    @property
+    def span(self) -> Span:
+        return Span(self.number, self.first_seconds, self.last_seconds, self.sightings)
 
 
 _TRUSTED_SECONDS = 0.3
@@ -241,52 +280,44 @@ _TRUSTED_SECONDS = 0.3
 _SIGHTINGS_TO_KNOW_MOTION = 3
 
 
-class Tracker:
-    """The faces of one camera as one backend sees them. Not thread-safe: one thread owns it.
+class Follower:
+    """Which boxes of successive frames are the same face, by place, size and motion alone.
 
-    Frames have to come in order of time; one from before the last is not followed (its faces get
-    no track). Two tracks seen in one frame are two people: if both would be named the same subject,
-    the better supported one keeps the name, the other is unknown (CONFLICTING_CANDIDATES), and if
-    neither is better, so are both. A track that ended first and was named keeps its name.
+    Frames have to come in order of time; one from before the last is not followed. Not thread-safe.
     """
 
-    def __init__(self, decision: DecisionRules, rules: TrackingRules | None = None) -> None:
-        self._decision = decision
+    def __init__(self, rules: TrackingRules | None = None) -> None:
         self._rules = rules or TrackingRules()
         self._alive: dict[int, _Track] = {}
         self._issued = 0
         self._now = -math.inf
 
-    def update(self, seconds: float, faces: Sequence[FaceIdentification]) -> Followed:
+    def update(self, seconds: float, boxes: Sequence[BoundingBox]) -> Steps:
         """Takes the faces of the frame at ``seconds``; a frame without any also moves time on."""
         if seconds < self._now:
-            return Followed((None,) * len(faces), ())
+            return Steps((None,) * len(boxes), ())
         self._now = seconds
-        ended = self._end(
+        over = self._end(
             track
             for track in self._alive.values()
             if seconds - track.last_seconds > self._rules.max_gap_seconds
         )
-        found = self._matched(seconds, faces)
-        tracks = tuple(
-            self._see(found.get(place), seconds, face) for place, face in enumerate(faces)
-        )
-        for number in tracks:
-            self._alive[number].together.update(other for other in tracks if other != number)
-        return Followed(tracks, ended)
+        found = self._matched(seconds, boxes)
+        tracks = tuple(self._see(found.get(place), seconds, box) for place, box in enumerate(boxes))
+        return Steps(tracks, over)
 
-    def close(self) -> tuple[EndedTrack, ...]:
+    def close(self) -> tuple[Span, ...]:
         """Ends every track: the feed is over."""
         return self._end(self._alive.values())
 
-    def _matched(self, seconds: float, faces: Sequence[FaceIdentification]) -> dict[int, _Track]:
+    def _matched(self, seconds: float, boxes: Sequence[BoundingBox]) -> dict[int, _Track]:
         """Which track each face (by its place) goes on: the likeliest pairs first."""
         pairs = []
         for track in self._alive.values():
             expected = _expected(track, seconds)
             max_shift = self._max_shift(track, seconds)
-            for place, face in enumerate(faces):
-                affinity = _affinity(expected, face.face.box, max_shift, self._rules.max_growth)
+            for place, box in enumerate(boxes):
+                affinity = _affinity(expected, box, max_shift, self._rules.max_growth)
                 if affinity is not None:
                     pairs.append((-affinity, track.number, place))
         found: dict[int, _Track] = {}
@@ -304,46 +335,93 @@ class Tracker:
         passed = seconds - track.last_seconds
         return min(rules.max_shift, rules.steady_shift + rules.shift_per_second * passed)
 
-    def _see(self, track: _Track | None, seconds: float, face: FaceIdentification) -> int:
-        box = face.face.box
+    def _see(self, track: _Track | None, seconds: float, box: BoundingBox) -> int:
         if track is None:
             self._issued += 1
-            track = _Track(self._issued, Evidence(self._decision), box, seconds, seconds)
+            track = _Track(self._issued, box, seconds, seconds)
             self._alive[track.number] = track
         track.velocity = _velocity(track, seconds, box)
         track.box = box
         track.last_seconds = seconds
         track.sightings += 1
-        track.evidence.add(face)
-        if face.face.eye_distance_px is not None:
-            track.eye_distances.append(face.face.eye_distance_px)
         return track.number
 
-    def _end(self, tracks: Iterable[_Track]) -> tuple[EndedTrack, ...]:
+    def _end(self, tracks: Iterable[_Track]) -> tuple[Span, ...]:
         ending = sorted(tracks, key=lambda track: track.number)
-        ended = tuple(_ended(track, self._settled(track)) for track in ending)
         for track in ending:
             del self._alive[track.number]
-        for track in self._alive.values():
-            track.together.intersection_update(self._alive)
+        return tuple(track.span for track in ending)
+
+
+@dataclass(slots=True)
+class _Case:
+    number: int
+    evidence: Evidence
+    eye_distances: array[float] = field(default_factory=lambda: array("d"))
+    together: set[int] = field(default_factory=set)
+    """tracks seen in one frame with this one: certainly other people"""
+    taken: set[SubjectId] = field(default_factory=set)
+    """subjects that somebody seen together with this one turned out to be"""
+
+
+class Casebook:
+    """The evidence about each track of one camera, whoever numbers the tracks. Not thread-safe.
+
+    Two tracks seen in one frame are two people: if both would be named the same subject, the better
+    supported one keeps the name, the other is unknown (CONFLICTING_CANDIDATES), and if neither is
+    better, so are both. A track that ended first and was named keeps its name.
+    """
+
+    def __init__(self, rules: DecisionRules) -> None:
+        self._rules = rules
+        self._open: dict[int, _Case] = {}
+
+    def see(self, sightings: Iterable[tuple[int, FaceIdentification]]) -> None:
+        """The faces of one frame, each with its track."""
+        numbers = []
+        for number, face in sightings:
+            numbers.append(number)
+            case = self._open.setdefault(number, _Case(number, Evidence(self._rules)))
+            case.evidence.add(face)
+            if face.face.eye_distance_px is not None:
+                case.eye_distances.append(face.face.eye_distance_px)
+        for number in numbers:
+            self._open[number].together.update(other for other in numbers if other != number)
+
+    def end(self, spans: Iterable[Span]) -> tuple[EndedTrack, ...]:
+        """The decisions about tracks that are over; one that was never seen here has none to go
+        by (NO_FACE)."""
+        ending = sorted(spans, key=lambda span: span.track)
+        cases = [
+            self._open.get(span.track) or _Case(span.track, Evidence(self._rules))
+            for span in ending
+        ]
+        ended = tuple(
+            _ended(span, case, self._settled(case))
+            for span, case in zip(ending, cases, strict=True)
+        )
+        for span in ending:
+            self._open.pop(span.track, None)
+        for case in self._open.values():
+            case.together.intersection_update(self._open)
         return ended
 
-    def _settled(self, track: _Track) -> Decision:
-        decision = track.evidence.decision()
+    def _settled(self, case: _Case) -> Decision:
+        decision = case.evidence.decision()
         if decision.subject is None:
             return decision
-        if decision.subject in track.taken or self._yields(track, decision.subject):
+        if decision.subject in case.taken or self._yields(case, decision.subject):
             reason = Reason.CONFLICTING_CANDIDATES
             return replace(decision, subject=None, reason=reason)
-        for rival in self._seen_with(track):
+        for rival in self._seen_with(case):
             rival.taken.add(decision.subject)
         return decision
 
-    def _yields(self, track: _Track, subject: SubjectId) -> bool:
-        """Whether somebody seen together with ``track`` has as good a claim to the name."""
-        own = track.evidence.support(subject)
+    def _yields(self, case: _Case, subject: SubjectId) -> bool:
+        """Whether somebody seen together with this one has as good a claim to the name."""
+        own = case.evidence.support(subject)
         yields = False
-        for rival in self._seen_with(track):
+        for rival in self._seen_with(case):
             theirs = rival.evidence.support(subject)
             if rival.evidence.decision().subject == subject and theirs >= own:
                 yields = True
@@ -351,17 +429,44 @@ class Tracker:
                     rival.taken.add(subject)
         return yields
 
-    def _seen_with(self, track: _Track) -> list[_Track]:
-        return [self._alive[number] for number in track.together if number in self._alive]
+    def _seen_with(self, case: _Case) -> list[_Case]:
+        return [self._open[number] for number in case.together if number in self._open]
 
 
-def _ended(track: _Track, decision: Decision) -> EndedTrack:
-    distances = track.eye_distances
+class Tracker:
+    """The faces of one camera as one backend sees them: followed, and decided about.
+
+    Frames have to come in order of time; one from before the last is not followed (its faces get
+    no track). Not thread-safe: one thread owns it.
+    """
+
+    def __init__(self, decision: DecisionRules, rules: TrackingRules | None = None) -> None:
+        self._follower = Follower(rules)
+        self._casebook = Casebook(decision)
+
+    def update(self, seconds: float, faces: Sequence[FaceIdentification]) -> Followed:
+        """Takes the faces of the frame at ``seconds``; a frame without any also moves time on."""
+        steps = self._follower.update(seconds, [face.face.box for face in faces])
+        ended = self._casebook.end(steps.over)
+        self._casebook.see(
+            (track, face)
+            for track, face in zip(steps.tracks, faces, strict=True)
+            if track is not None
+        )
+        return Followed(steps.tracks, ended)
+
+    def close(self) -> tuple[EndedTrack, ...]:
+        """Ends every track: the feed is over."""
+        return self._casebook.end(self._follower.close())
+
+
+def _ended(span: Span, case: _Case, decision: Decision) -> EndedTrack:
+    distances = case.eye_distances
     return EndedTrack(
-        track=track.number,
-        first_seconds=track.first_seconds,
-        last_seconds=track.last_seconds,
-        sightings=track.sightings,
+        track=span.track,
+        first_seconds=span.first_seconds,
+        last_seconds=span.last_seconds,
+        sightings=span.sightings,
         decision=decision,
         median_eye_distance_px=statistics.median(distances) if distances else None,
     )

@@ -283,6 +283,8 @@ class Reason(StrEnum):
     """different subjects met the threshold within one track"""
     REQUEST_FAILED = "REQUEST_FAILED"
     """the recognizer gave an error instead of an answer"""
+    NOT_ASKED = "NOT_ASKED"
+    """the face was seen here, but no picture of it was sent and answered"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +19,8 @@ from types import FrameType
 from typing import Final
 
 from rekadapter import __version__
+from rekadapter.backends import open_backend
+from rekadapter.cli.modes import Mode, gate_of, mode_of
 from rekadapter.cli.output import FeedProgress
 from rekadapter.cli.session import OpenBackend, Session
 from rekadapter.config import Settings
@@ -26,6 +28,14 @@ from rekadapter.errors import OutputError, RekadapterError
 from rekadapter.evaluation.report import render_report
 from rekadapter.evaluation.summary import Summary, write_summary
 from rekadapter.feeds import FeedSpec, open_feed
+from rekadapter.gate import (
+    DetectingFinder,
+    FaceFinder,
+    Gate,
+    GateRules,
+    SharedFinder,
+    ShotRules,
+)
 from rekadapter.observation import BackendRecord, RunRecord
 from rekadapter.pipeline import Lane, RunOptions, run_feeds
 from rekadapter.recognizer import BackendContext, NoLimit, Pacer
@@ -48,7 +58,7 @@ class RunRequest:
     """What to run: feeds, a gallery, backends by name, and how.
 
     ``uplink`` is the cap of all remote backends together, as text; ``frame_bytes`` the largest
-    image sent for a whole frame. ``ledger`` may hold requests made before, for enrollment.
+    image sent. ``modes`` are what ``--mode`` named: see ``modes.mode_of``.
     """
 
     feeds: tuple[FeedSpec, ...]
@@ -59,6 +69,7 @@ class RunRequest:
     uplink: str | None = None
     frame_bytes: int = 250_000
     notes: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +126,19 @@ def run_named(
             )
             for name in names
         ]
-        return run_opened(opened, uplink, request)
+        finder = stack.enter_context(_own_finder(session, opened, request))
+        return run_opened(opened, uplink, request, finder)
 
 
-def run_opened(backends: Sequence[OpenBackend], uplink: Uplink, request: RunRequest) -> RunResult:
+def run_opened(
+    backends: Sequence[OpenBackend],
+    uplink: Uplink,
+    request: RunRequest,
+    finder: FaceFinder | None = None,
+) -> RunResult:
     """Runs the feeds; the directory is complete, with summary and report, however the run ended.
+
+    ``finder`` finds faces for the modes that need it; without one, a backend of this machine does.
 
     Raises:
         RekadapterError: what kept the run from finishing; the directory is written first.
@@ -130,9 +149,10 @@ def run_opened(backends: Sequence[OpenBackend], uplink: Uplink, request: RunRequ
         backend.recognizer.describe_gallery(request.gallery)
     directory = RunDirectory.create(request.out, _record(backends, request), uplink.ledger)
     lanes = [_lane(backend, request) for backend in backends]
+    options = replace(request.options, gates=_gates(backends, request, finder))
     try:
         with stopping_at_ctrl_c(uplink.stop), FeedProgress(lanes=len(lanes)) as progress:
-            run_feeds(feeds, lanes, directory, request.options, stop=uplink.stop, progress=progress)
+            run_feeds(feeds, lanes, directory, options, stop=uplink.stop, progress=progress)
     except RekadapterError:
         # a full disk may be what ended the run: then there is no report, and the first error counts
         with suppress(OutputError):
@@ -169,6 +189,46 @@ def stopping_at_ctrl_c(stop: threading.Event) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _own_finder(
+    session: Session, backends: Sequence[OpenBackend], request: RunRequest
+) -> Iterator[FaceFinder | None]:
+    """The embedded pack's detector, where a mode needs one and no backend of the run brings it."""
+    needed = any(_mode(backend, request) is not Mode.FRAME for backend in backends)
+    if not needed or _finder_among(backends) is not None:
+        yield None
+        return
+    settings = session.settings
+    context = BackendContext(settings.data_dir, settings.cache_dir)
+    recognizer = open_backend("gate", "local", {}, context)
+    try:
+        yield DetectingFinder(recognizer)
+    finally:
+        recognizer.close()
+
+
+def _finder_among(backends: Sequence[OpenBackend]) -> FaceFinder | None:
+    here = [one.recognizer for one in backends if not one.recognizer.capabilities.remote]
+    return DetectingFinder(here[0]) if here else None
+
+
+def _mode(backend: OpenBackend, request: RunRequest) -> Mode:
+    return mode_of(backend.name, request.modes, remote=backend.recognizer.capabilities.remote)
+
+
+def _gates(
+    backends: Sequence[OpenBackend], request: RunRequest, finder: FaceFinder | None
+) -> dict[str, Gate]:
+    found = finder or _finder_among(backends)
+    shared = SharedFinder(found) if found is not None else None
+    gates = {}
+    for backend in backends:
+        side = backend.recognizer.capabilities.min_image_side_px
+        shots = ShotRules(max_bytes=_upload_bytes(request), min_side_px=side)
+        gates[backend.name] = gate_of(_mode(backend, request), shared, GateRules(shots=shots))
+    return gates
 
 
 def _lane(backend: OpenBackend, request: RunRequest) -> Lane:
@@ -208,6 +268,7 @@ def _record(backends: Sequence[OpenBackend], request: RunRequest) -> RunRecord:
             "faces": str(options.faces),
             "duration_seconds": options.duration_seconds,
             "keep_faces": options.keep_faces,
+            **{f"mode of {one.name}": str(_mode(one, request)) for one in backends},
         },
         host={
             "machine": platform.machine(),

@@ -37,6 +37,14 @@ FrameKilobytes = Annotated[
     int,
     typer.Option("--frame-kb", min=10, max=5000, help="Largest JPEG of a frame sent, in kB."),
 ]
+Modes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mode",
+        help="What remote backends are sent: track (the best of each person), crop (each face), "
+        "frame; BACKEND=MODE for one. [track]",
+    ),
+]
 Out = Annotated[
     Path | None, typer.Option("--out", help="New directory for the results. [runs/TIME]")
 ]
@@ -61,12 +69,13 @@ def run(
     limit: Limit = 5,
     frame_kb: FrameKilobytes = 250,
     keep_faces: KeepFaces = False,
+    mode: Modes = None,
     as_json: AsJson = False,
 ) -> None:
     """Run camera feeds through one backend into a run directory with a report."""
     session: Session = context.obj
     request = _request(
-        session, feeds, gallery, uplink, fps, out, duration, limit, frame_kb, keep_faces
+        session, feeds, gallery, uplink, fps, out, duration, limit, frame_kb, keep_faces, mode
     )
     _finish(jobs.run_named(session, [backend], threshold or (), request), as_json=as_json)
 
@@ -84,6 +93,7 @@ def compare(
     limit: Limit = 5,
     frame_kb: FrameKilobytes = 250,
     keep_faces: KeepFaces = False,
+    mode: Modes = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the same feeds, frame by frame, through two or more backends."""
@@ -92,7 +102,7 @@ def compare(
     if len(set(names)) < 2:
         raise UsageError("a comparison needs two backends: --backend A --backend B")
     request = _request(
-        session, feeds, gallery, uplink, fps, out, duration, limit, frame_kb, keep_faces
+        session, feeds, gallery, uplink, fps, out, duration, limit, frame_kb, keep_faces, mode
     )
     _finish(jobs.run_named(session, names, threshold or (), request), as_json=as_json)
 
@@ -131,6 +141,7 @@ def _request(
     limit: int,
     frame_kb: int,
     keep_faces: bool,
+    mode: list[str] | None,
 ) -> jobs.RunRequest:
     return jobs.RunRequest(
         feeds=load_feeds(feeds, fps=fps),
@@ -144,6 +155,7 @@ def _request(
         ),
         uplink=uplink or session.settings.uplink,
         frame_bytes=frame_kb * 1000,
+        modes=tuple(mode or ()),
     )
 
 

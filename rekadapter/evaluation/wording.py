@@ -45,6 +45,7 @@ REASONS: Final[Mapping[Reason, str]] = {
     Reason.TOO_FEW_SIGHTINGS: "somebody was alike enough, but in too few frames",
     Reason.CONFLICTING_CANDIDATES: "it was alike enough to different people",
     Reason.REQUEST_FAILED: "the request failed",
+    Reason.NOT_ASKED: "no picture of it was sent",
 }
 
 STATES: Final[Mapping[str, str]] = {

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from rekadapter.gate import Settled
 from rekadapter.observation import CandidateRecord, Decision, Observation, TrackRecord
 from rekadapter.sinks.sink import OriginalAnswer, Sink
-from rekadapter.tracking import DecisionRules, EndedTrack, Tracker, TrackingRules, decide
+from rekadapter.tracking import (
+    Casebook,
+    DecisionRules,
+    EndedTrack,
+    Followed,
+    Tracker,
+    TrackingRules,
+    decide,
+)
 from rekadapter.types import CameraId, DetectedFace, FaceIdentification, Reason, SubjectId
 from rekadapter.uplink.uploader import STOPPED, Answer
 
@@ -25,6 +34,9 @@ class Recorder:
     Thumbnails are kept one a track: the sighting with most pixels between the eyes. For a track
     that is named it is one that supports the name: a reader has to see what the decision rests on,
     also where the track went astray to another person.
+
+    Where a gate follows the people, its tracks are taken as they are: answers come numbered, and
+    ``end`` is told which tracks are over.
     """
 
     def __init__(
@@ -42,6 +54,7 @@ class Recorder:
         self._sink = sink
         self._one_face = replace(decision, min_sightings=1)
         self._tracker = Tracker(decision, tracking)
+        self._casebook = Casebook(decision)
         self._prefix = thumbnail_prefix
         self._early: dict[int, Answer] = {}
         self._next_turn = 0
@@ -65,8 +78,14 @@ class Recorder:
         """Answers that were taken and not written."""
         return tuple(self._early.values())
 
+    def end(self, settled: Iterable[Settled]) -> None:
+        """Writes tracks that the gate says are over."""
+        over = {one.span.track: one for one in settled}
+        ended = self._casebook.end(one.span for one in over.values())
+        self._end(tuple(_with_reason(track, over[track.track]) for track in ended))
+
     def close(self) -> None:
-        """Ends and writes every track."""
+        """Ends and writes every track that was followed here."""
         self._end(self._tracker.close())
 
     def _write(self, answer: Answer) -> None:
@@ -87,16 +106,22 @@ class Recorder:
             self._write_faces(answer)
 
     def _write_faces(self, answer: Answer) -> None:
-        followed = self._tracker.update(answer.seconds, answer.faces)
+        followed = self._followed(answer)
         self._end(followed.ended)
         if not answer.faces:
             reason = answer.failure.reason if answer.failure else Reason.NO_FACE
             self._sink.observe(self._observation(answer, _unknown(reason)))
         for place, (face, track) in enumerate(zip(answer.faces, followed.tracks, strict=True)):
             seen = self._of_face(answer, face, track)
-            if track is not None and answer.thumbnails:
+            if track is not None and answer.thumbnails and answer.thumbnails[place]:
                 self._keep_better(track, seen, face.face, answer.thumbnails[place])
             self._sink.observe(seen)
+
+    def _followed(self, answer: Answer) -> Followed:
+        if answer.tracks is None:
+            return self._tracker.update(answer.seconds, answer.faces)
+        self._casebook.see(zip(answer.tracks, answer.faces, strict=True))
+        return Followed(answer.tracks, ())
 
     def _of_face(self, answer: Answer, face: FaceIdentification, track: int | None) -> Observation:
         seen = face.face
@@ -124,6 +149,7 @@ class Recorder:
             seconds=answer.seconds,
             decision=decision,
             latency_seconds=answer.latency_seconds,
+            age_seconds=answer.age_seconds,
         )
 
     def _keep_better(self, track: int, seen: Observation, face: DetectedFace, jpeg: bytes) -> None:
@@ -158,6 +184,13 @@ class Recorder:
                     thumbnail=self._thumbnail(track),
                 )
             )
+
+
+def _with_reason(track: EndedTrack, settled: Settled) -> EndedTrack:
+    """A track about which nothing was answered is unknown for the gate's reason."""
+    if settled.unasked is None or track.decision.subject is not None:
+        return track
+    return replace(track, decision=_unknown(settled.unasked))
 
 
 def _unknown(reason: Reason) -> Decision:

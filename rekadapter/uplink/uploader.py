@@ -18,19 +18,17 @@ from rekadapter.errors import (
     StoppedError,
 )
 from rekadapter.feeds.frames import Frame
-from rekadapter.gate import Probe
+from rekadapter.gate import Followed, Probe, gathered
 from rekadapter.imaging import Image, crop, encode_jpeg, encode_within, scaled_down
 from rekadapter.recognizer import FaceSelection, Recognizer
 from rekadapter.types import (
-    BoundingBox,
     CameraId,
     ComparisonScore,
     FaceIdentification,
     FailureToAcquire,
     GalleryId,
     Identification,
-    Landmarks,
-    Point,
+    Reason,
     VendorAnswer,
 )
 
@@ -71,10 +69,21 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A frame and what of it is to be asked about."""
+    """A frame and what of it is to be asked about.
+
+    ``followed`` is everybody in it, where the lane's gate follows people. ``made_at`` is when the
+    frame came, on the clock of ``time.perf_counter``.
+    """
 
     frame: Frame
     probes: tuple[Probe, ...]
+    followed: tuple[Followed, ...] | None = None
+    made_at: float | None = None
+
+    @property
+    def asked(self) -> tuple[int, ...]:
+        """The gate's numbers of those asked about."""
+        return tuple(probe.track for probe in self.probes if probe.track is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +91,12 @@ class Answer:
     """What became of one frame in one lane.
 
     ``faces`` are in coordinates of the frame, ``thumbnails`` beside them where they are kept;
-    without faces ``failure`` says why. ``latency_seconds`` runs from the moment a worker took the
-    frame: preparing the image, waiting for the uplink, and the recognizer. ``dropped`` is the cause
-    that a frame without an answer is counted under, ``error`` what was raised; ``fatal`` if asking
-    on would be in vain.
+    without faces ``failure`` says why. ``tracks`` are the gate's numbers beside the faces, None
+    where the lane follows faces itself; ``asked`` those it was asked about. ``age_seconds`` is how
+    old the frame was when it was answered. ``latency_seconds`` runs from the moment a worker took
+    the frame: preparing the image, waiting for the uplink, and the recognizer. ``dropped`` is the
+    cause that a frame without an answer is counted under, ``error`` what was raised; ``fatal`` if
+    asking on would be in vain.
     """
 
     backend: str
@@ -98,6 +109,9 @@ class Answer:
     failure: FailureToAcquire | None = None
     original: tuple[VendorAnswer, ...] = ()
     thumbnails: tuple[bytes, ...] = ()
+    tracks: tuple[int, ...] | None = None
+    asked: tuple[int, ...] = ()
+    age_seconds: float | None = None
     dropped: str | None = None
     error: Exception | None = None
     fatal: bool = False
@@ -138,6 +152,7 @@ class Uploader:
         """The answer about one frame; whatever is raised inside is part of it."""
         frame, started = job.frame, self._clock()
         answer = Answer(self._lane.name, frame.camera, turn, frame.index, frame.seconds, 0.0)
+        answer = replace(answer, asked=job.asked)
         try:
             with self._attributed_to(frame.camera, frame.index):
                 answer = self._answered(answer, job)
@@ -145,23 +160,22 @@ class Uploader:
             answer = replace(answer, dropped=STOPPED)
         except Exception as error:  # noqa: BLE001 - it travels to the thread that owns the run
             answer = replace(answer, dropped=REQUEST_FAILED, error=error, fatal=_is_fatal(error))
-        return replace(answer, latency_seconds=self._clock() - started)
+        ended = self._clock()
+        age = None if job.made_at is None else ended - job.made_at
+        return replace(answer, latency_seconds=ended - started, age_seconds=age)
 
     def _answered(self, answer: Answer, job: Job) -> Answer:
         found = [(probe, self._identified(probe)) for probe in job.probes]
-        faces = tuple(
-            _placed(face, probe.region)
-            for probe, identification in found
-            for face in identification.faces
-        )
+        seen = gathered(found, job.followed)
         failures = [identification.failure for _, identification in found]
         image = job.frame.image
         return replace(
             answer,
-            faces=faces,
-            failure=None if faces else next((one for one in failures if one), None),
+            faces=seen.faces,
+            tracks=seen.tracks,
+            failure=None if seen.faces else next((one for one in failures if one), None),
             original=tuple(one for _, identification in found for one in identification.original),
-            thumbnails=tuple(_thumbnail(image, face.face.box) for face in faces)
+            thumbnails=tuple(_thumbnail(image, face) for face in seen.faces)
             if self._options.keep_faces
             else (),
         )
@@ -172,7 +186,7 @@ class Uploader:
             prepared(probe.image, self._lane.upload_bytes),
             threshold=self._match_all,
             limit=self._limit,
-            faces=self._options.faces,
+            faces=self._options.faces if probe.face is None else FaceSelection.LARGEST,
         )
 
 
@@ -200,25 +214,10 @@ def _is_fatal(error: Exception) -> bool:
     return not isinstance(error, BackendError | ImageError)
 
 
-def _placed(face: FaceIdentification, region: BoundingBox) -> FaceIdentification:
-    """A face of a crop, put back into the frame."""
-    marks = face.face.landmarks
-    placed = replace(
-        face.face,
-        box=face.face.box.within(region),
-        landmarks=None
-        if marks is None
-        else Landmarks(*(_point_within(point, region) for point in marks.points())),
-    )
-    return replace(face, face=placed)
-
-
-def _point_within(point: Point, region: BoundingBox) -> Point:
-    return Point(region.left + point.x * region.width, region.top + point.y * region.height)
-
-
-def _thumbnail(image: Image, box: BoundingBox) -> bytes:
-    """The face with some margin as a small JPEG, never enlarged."""
-    cut = crop(image, box.scaled(_THUMBNAIL_MARGIN)).image
+def _thumbnail(image: Image, face: FaceIdentification) -> bytes:
+    """The face with some margin as a small JPEG, never enlarged; nothing of one not asked about."""
+    if face.not_searched is not None and face.not_searched.reason is Reason.NOT_ASKED:
+        return b""
+    cut = crop(image, face.face.box.scaled(_THUMBNAIL_MARGIN)).image
     side = max(cut.size.width, cut.size.height)
     return encode_jpeg(scaled_down(cut, min(1.0, _THUMBNAIL_SIDE_PX / side)), 90)

@@ -20,7 +20,7 @@ from rekadapter.errors import (
     ServiceUnavailableError,
     StoppedError,
 )
-from rekadapter.gate import Probe
+from rekadapter.gate import Look, Probe
 from rekadapter.imaging import Image, crop, encode_jpeg
 from rekadapter.observation import CameraRecord
 from rekadapter.pipeline import Lane, RunOptions, RunOutcome, run_feeds
@@ -228,11 +228,11 @@ def test_an_image_that_cannot_be_made_small_enough_is_dropped_and_counted(kit: A
 class LeftHalf:
     """A gate that lets the left half of every second frame pass."""
 
-    def probes(self, frame: Any) -> tuple[Probe, ...]:
+    def look(self, frame: Any) -> Look:
         if frame.index % 2:
-            return ()
+            return Look()
         part = crop(frame.image, BoundingBox(0.0, 0.0, 0.5, 1.0))
-        return (Probe(part.image, part.region),)
+        return Look((Probe(part.image, part.region),))
 
 
 def test_faces_of_a_crop_are_placed_back_into_the_frame(kit: Any) -> None:
