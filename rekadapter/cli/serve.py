@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -26,6 +27,9 @@ from rekadapter.errors import UsageError
 from rekadapter.rekognition_api.keys import KeyRing, keys_from_environment, read_keys
 from rekadapter.rekognition_api.server import ServerSettings, TlsFiles, create_app, serve_forever
 from rekadapter.rekognition_api.service import RekognitionService
+from rekadapter.rekognition_api.tags import SqliteTags
+
+TAGS_FILE: Final = "rekognition-tags.sqlite3"
 
 
 def serve(
@@ -81,6 +85,7 @@ def serve(
     with (
         session.backend(backend) as opened,
         shadowed(session, opened, shadowing) as recognizer,
+        closing(SqliteTags(session.settings.data_dir / TAGS_FILE)) as tags,
     ):
 
         def announce(url: str) -> None:
@@ -88,7 +93,7 @@ def serve(
             if ring is None:
                 remark("signatures are not checked: whoever reaches it may do everything")
 
-        app = create_app(RekognitionService(recognizer), settings)
+        app = create_app(RekognitionService(recognizer, tags=tags), settings)
         serve_forever(app, host, port, tls=tls, insecure=insecure, announce=announce)
 
 

@@ -113,6 +113,17 @@ def test_only_collections_of_the_caller_have_tags(call: Caller, arn: str, code: 
         assert (answered.status, answered.code) == (400, code)
 
 
+def test_a_collection_whose_tags_cannot_be_kept_is_not_made(
+    recognizer: MemoryRecognizer, tmp_path: Path
+) -> None:
+    path = tmp_path / "tags.sqlite3"
+    path.write_bytes(b"no database at all" * 100)
+    call = Caller(RekognitionService(recognizer, tags=SqliteTags(path)))
+    answered = call("CreateCollection", CollectionId="staff", Tags={"a": "b"})
+    assert (answered.status, answered.code) == (500, "InternalServerError")
+    assert list(recognizer.galleries()) == []
+
+
 # --- the stores -----------------------------------------------------------------------------------
 
 

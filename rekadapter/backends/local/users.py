@@ -4,6 +4,11 @@ A user's vector is the mean of its faces' templates, brought back to their mean 
 templates of length one that is the normalised mean. Scores are calibrated for templates of that
 length; the bare mean lies nearer to everybody, strangers included. A user with one face has that
 face's template.
+
+Measured with the embedded pack on 67 labelled photographs of 10 people, each searched among users
+made of other photographs: with 1, 2 and 4 faces to a user the own user lies at distance 0.346,
+0.294 and 0.267 on average, strangers at 0.881, 0.871 and 0.867, the nearest at 0.645, 0.648 and
+0.629 (threshold 0.6; so few people bound no error rate).
 """
 
 from __future__ import annotations

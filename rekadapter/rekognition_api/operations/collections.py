@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from rekadapter.errors import GalleryModelMismatchError, GalleryNotFoundError
+from rekadapter.errors import GalleryModelMismatchError, GalleryNotFoundError, RekadapterError
 from rekadapter.rekognition_api.codec import WireObject
 from rekadapter.rekognition_api.context import Context
 from rekadapter.rekognition_api.paging import page_of
@@ -19,10 +19,12 @@ OTHER_MODEL: Final = "unavailable"
 def create_collection(context: Context, request: Request) -> WireObject:
     """Tags of an older collection of that name, deleted past this service, are not inherited."""
     made = context.recognizer.create_gallery(GalleryId(request.text("CollectionId")))
-    context.tags.forget(_resource(made.gallery))
-    tags = request.mapping("Tags")
-    if tags:
-        context.tags.put(context.collection_arn(made.gallery), tags)
+    try:
+        context.tags.forget(_resource(made.gallery))
+        context.tags.put(context.collection_arn(made.gallery), request.mapping("Tags"))
+    except RekadapterError:
+        context.recognizer.delete_gallery(made.gallery)  # an error means that nothing was made
+        raise
     return {
         "StatusCode": 200,
         "CollectionArn": context.collection_arn(made.gallery),
