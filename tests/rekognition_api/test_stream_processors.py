@@ -379,6 +379,18 @@ def test_another_region_has_processors_of_its_own(run: Rig) -> None:
     elsewhere.close()
 
 
+def test_tags_live_and_go_with_the_processor(run: Rig) -> None:
+    arn = run.create(Tags={"floor": "1"})
+    run.client.tag_resource(ResourceArn=arn, Tags={"side": "north"})
+    tags = run.client.list_tags_for_resource(ResourceArn=arn)["Tags"]
+    assert tags == {"floor": "1", "side": "north"}
+    run.client.delete_stream_processor(Name="door")
+    with pytest.raises(run.client.exceptions.ResourceNotFoundException):
+        run.client.list_tags_for_resource(ResourceArn=arn)
+    assert run.create() == arn
+    assert run.client.list_tags_for_resource(ResourceArn=arn)["Tags"] == {}
+
+
 def test_an_unknown_name_is_not_found(run: Rig) -> None:
     client = run.client
     for call in (

@@ -190,6 +190,10 @@ class StreamProcessors:
         with self._lock:
             return self._found(key).processor
 
+    def has(self, key: ProcessorKey) -> bool:
+        with self._lock:
+            return key in self._held
+
     def of(self, account: str, region: str) -> Iterator[Processor]:
         """Every processor of an account in a region, in no particular order."""
         owner = (account, region)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from rekadapter.errors import GalleryNotFoundError
+from rekadapter.errors import GalleryNotFoundError, RekadapterError
 from rekadapter.feeds import Frame
 from rekadapter.recognizer import FaceSelection
 from rekadapter.rekognition_api.codec import WireObject
@@ -26,6 +26,8 @@ from rekadapter.rekognition_api.paging import page_of
 from rekadapter.rekognition_api.request import Request
 from rekadapter.types import FaceIdentification, GalleryId
 
+PROCESSOR: Final = "streamprocessor"
+"""The kind of resource in a processor's ARN."""
 LOWEST_THRESHOLD: Final = 80.0
 """The default, and what a lower one is raised to (service model, FaceSearchSettings)."""
 MAX_LISTED: Final = 1000
@@ -49,12 +51,16 @@ _LABELS_ONLY: Final = (
 def create_stream_processor(context: Context, request: Request) -> WireObject:
     processors = _processors(context)
     _refuse_labels(request)
-    if request.members.get("Tags"):
-        raise _invalid("tags of stream processors are not served.")
     plan = _plan(context, request)
     _check_gallery(context, plan.gallery)
     processors.create(plan)
-    return {"StreamProcessorArn": _arn(context, plan.key.name)}
+    arn = _arn(context, plan.key.name)
+    try:
+        _replace_tags(context, arn, request.mapping("Tags"))
+    except RekadapterError:
+        processors.delete(plan.key)
+        raise
+    return {"StreamProcessorArn": arn}
 
 
 def describe_stream_processor(context: Context, request: Request) -> WireObject:
@@ -112,8 +118,17 @@ def update_stream_processor(context: Context, request: Request) -> WireObject:
 
 
 def delete_stream_processor(context: Context, request: Request) -> WireObject:
-    _processors(context).delete(_key(context, request))
+    key = _key(context, request)
+    _processors(context).delete(key)
+    _replace_tags(context, _arn(context, key.name), {})
     return {}
+
+
+def processor_is_there(context: Context, name: str) -> bool:
+    """Whether the caller has a processor of that name in this region."""
+    streams = None if context.background is None else context.background.streams
+    key = ProcessorKey(context.account, context.region, name)
+    return streams is not None and streams.has(key)
 
 
 class FrameRecords:
@@ -220,12 +235,19 @@ def _invalid(text: str) -> FaultError:
     return invalid_parameter(f"Request has invalid parameters: {text}")
 
 
+def _replace_tags(context: Context, arn: str, tags: Mapping[str, str]) -> None:
+    """Tags of an older processor of that name, which ended with its service, are not inherited."""
+    context.tags.drop(arn, context.tags.of(arn))
+    if tags:
+        context.tags.put(arn, tags)
+
+
 def _key(context: Context, request: Request) -> ProcessorKey:
     return ProcessorKey(context.account, context.region, request.text("Name"))
 
 
 def _arn(context: Context, name: str) -> str:
-    return f"arn:aws:rekognition:{context.region}:{context.account}:streamprocessor/{name}"
+    return f"arn:aws:rekognition:{context.region}:{context.account}:{PROCESSOR}/{name}"
 
 
 def _name_of(processor: Processor) -> str:

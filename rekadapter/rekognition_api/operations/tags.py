@@ -1,4 +1,4 @@
-"""Tags of collections, by ARN."""
+"""Tags of collections and stream processors, by ARN."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rekadapter.errors import GalleryModelMismatchError, GalleryNotFoundError
 from rekadapter.rekognition_api.codec import WireObject
 from rekadapter.rekognition_api.context import Context
 from rekadapter.rekognition_api.faults import access_denied, invalid_parameter, not_found
+from rekadapter.rekognition_api.operations.streams import PROCESSOR, processor_is_there
 from rekadapter.rekognition_api.request import Request
 from rekadapter.types import GalleryId
 
@@ -30,9 +31,9 @@ def list_tags_for_resource(context: Context, request: Request) -> WireObject:
 
 
 def _resource(context: Context, request: Request) -> str:
-    """The ARN of a collection that is there, of the caller's account and region.
+    """The ARN of a collection or processor that is there, of the caller's account and region.
 
-    Collections are all that is tagged here; AWS's other resources are not found.
+    Nothing else is tagged here; AWS's other resources are not found.
     """
     arn = request.text("ResourceArn")
     parts = _ARN.fullmatch(arn)
@@ -41,13 +42,20 @@ def _resource(context: Context, request: Request) -> str:
     _, region, account, kind, name = parts.groups()
     if account != context.account:
         raise access_denied("The resource belongs to another account.")
-    gallery = GalleryId(name)
-    if region != context.region or kind != "collection" or not _is_there(context, gallery):
+    if region != context.region or not _is_there(context, kind, name):
         raise not_found("The resource was not found.")
-    return context.collection_arn(gallery)
+    return f"arn:aws:rekognition:{region}:{account}:{kind}/{name}"
 
 
-def _is_there(context: Context, gallery: GalleryId) -> bool:
+def _is_there(context: Context, kind: str, name: str) -> bool:
+    match kind:
+        case "collection":
+            return _gallery_is_there(context, GalleryId(name))
+        case _:
+            return kind == PROCESSOR and processor_is_there(context, name)
+
+
+def _gallery_is_there(context: Context, gallery: GalleryId) -> bool:
     try:
         context.recognizer.describe_gallery(gallery)
     except GalleryNotFoundError:
