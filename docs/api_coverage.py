@@ -55,9 +55,9 @@ _GROUPS: Final[Mapping[str, Mapping[str, str]]] = {
         "SearchUsersByImage": "the largest face; the others are named",
     },
     "Tags": {
-        "TagResource": "of collections",
-        "UntagResource": "of collections",
-        "ListTagsForResource": "of collections",
+        "TagResource": "of collections and stream processors",
+        "UntagResource": "of collections and stream processors",
+        "ListTagsForResource": "of collections and stream processors",
     },
     "Images without a collection": {
         "DetectFaces": "nothing is made up for a detail not computed",
