@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from botocore.config import Config
 
 from rekadapter.backends.memory import MemoryRecognizer
 from rekadapter.errors import ConfigError, InvalidRequestError, OutputError, ThrottledError
@@ -29,6 +28,8 @@ from rekadapter.rekognition_api.service import RekognitionService
 from rekadapter.testing.clips import even, write_clip
 from rekadapter.testing.drawn import DrawnFace, picture, portrait
 from rekadapter.types import CameraId, Size
+from tests.rekognition_api.conftest import client_for
+from tests.rekognition_api.model_check import held_to_the_model
 
 if TYPE_CHECKING:
     from mypy_boto3_rekognition import RekognitionClient
@@ -117,12 +118,7 @@ def rig(
     background = Background(streams=streams)
     service = RekognitionService(recognizer, background=background)
     with background, ServiceServer(create_app(service)) as server:
-        client = boto3.client(
-            "rekognition",
-            endpoint_url=server.url,
-            region_name="eu-west-1",
-            config=Config(retries={"total_max_attempts": 1}),
-        )
+        client = held_to_the_model(client_for(server.url))
         client.create_collection(CollectionId="staff")
         photo: Any = {"Bytes": encode_jpeg(portrait("ann"), 95)}
         client.index_faces(CollectionId="staff", Image=photo, ExternalImageId="ann")

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import av
 import boto3
 import pytest
-from botocore.config import Config
 from moto import mock_aws
 from moto.sns.models import sns_backends
 
@@ -47,6 +46,8 @@ from rekadapter.rekognition_api.service import RekognitionService
 from rekadapter.testing.clips import even, write_clip
 from rekadapter.testing.drawn import DrawnFace, picture, portrait
 from rekadapter.types import Detection, GalleryId, Size
+from tests.rekognition_api.conftest import client_for
+from tests.rekognition_api.model_check import held_to_the_model
 
 if TYPE_CHECKING:
     from mypy_boto3_rekognition import RekognitionClient
@@ -161,12 +162,7 @@ def rig(
     jobs = VideoJobs(objects, settings=settings, notifier=notifier, clock=clock)
     service = RekognitionService(recognizer, background=Background(video=jobs))
     with Background(video=jobs), ServiceServer(create_app(service)) as server:
-        client = boto3.client(
-            "rekognition",
-            endpoint_url=server.url,
-            region_name="eu-west-1",
-            config=Config(retries={"total_max_attempts": 1}),
-        )
+        client = held_to_the_model(client_for(server.url))
         if GalleryId("staff") not in set(recognizer.galleries()):
             client.create_collection(CollectionId="staff")
             photo = {"Bytes": encode_jpeg(portrait("ann"), 95)}

@@ -94,16 +94,17 @@ def _jobs(context: Context) -> VideoJobs:
 def _started(
     context: Context, request: Request, api: str, prepare: Callable[[], Analysis]
 ) -> WireObject:
+    jobs = _jobs(context)
     order = JobOrder(
         api=api,
         video=_location(context, request.part("Video").part("S3Object")),
         digest=_digest(request),
         token=request.optional_text(_TOKEN),
         tag=request.optional_text("JobTag"),
-        topic=_topic(context, request.part("NotificationChannel")),
+        topic=_topic(jobs, request.part("NotificationChannel")),
     )
     try:
-        return {"JobId": _jobs(context).start(order, prepare)}
+        return {"JobId": jobs.start(order, prepare)}
     except S3ObjectError as error:
         raise invalid_s3_object() from error
 
@@ -118,9 +119,9 @@ def _location(context: Context, named: Request) -> S3Location:
     return S3Location(bucket, key, version, context.account, context.region)
 
 
-def _topic(context: Context, channel: Request) -> str | None:
+def _topic(jobs: VideoJobs, channel: Request) -> str | None:
     topic = channel.optional_text("SNSTopicArn")
-    if topic is not None and not _jobs(context).tells_topics:
+    if topic is not None and not jobs.tells_topics:
         raise invalid_parameter(
             "Request has invalid parameters: the service cannot publish to the "
             "NotificationChannel; poll, or start it with an SNS endpoint."
