@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rekadapter import __version__
-from rekadapter.cli import demo, doctor, galleries, images, models, runs, serve
+from rekadapter.cli import demo, doctor, evaluate, galleries, images, models, runs, serve
 from rekadapter.cli.options import ConfigFile
 from rekadapter.cli.session import Session
 
@@ -53,6 +53,7 @@ app.command()(images.identify)
 app.command()(galleries.enroll)
 app.command()(runs.run)
 app.command()(runs.compare)
+app.command()(evaluate.evaluate)
 app.command()(runs.report)
 app.add_typer(galleries.gallery_app, name="gallery")
 app.command()(doctor.doctor)

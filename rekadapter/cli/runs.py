@@ -10,11 +10,13 @@ from typing import Annotated
 import typer
 
 from rekadapter.cli import jobs
+from rekadapter.cli.evaluate import show_again
 from rekadapter.cli.options import AsJson, BackendName, BackendNames, GalleryName, Limit, Thresholds
 from rekadapter.cli.output import print_json, remark
 from rekadapter.cli.session import Session
 from rekadapter.cli.summary import show_summary
 from rekadapter.errors import UsageError
+from rekadapter.evaluation.record import EVALUATION_FILE
 from rekadapter.evaluation.report import render_report
 from rekadapter.evaluation.summary import write_summary
 from rekadapter.feeds import load_feeds
@@ -108,10 +110,13 @@ def compare(
 
 
 def report(
-    run_directory: Annotated[Path, typer.Argument(help="What run or compare wrote.")],
+    run_directory: Annotated[Path, typer.Argument(help="What run, compare or evaluate wrote.")],
     as_json: AsJson = False,
 ) -> None:
-    """Count a run again and write its report anew."""
+    """Count a run or an evaluation again and write its report anew."""
+    if (run_directory / EVALUATION_FILE).is_file():
+        show_again(run_directory, as_json=as_json)
+        return
     summary = write_summary(run_directory)
     page = render_report(run_directory)
     _finish(jobs.RunResult(run_directory, page, summary), as_json=as_json)

@@ -26,9 +26,9 @@ COLORS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7A5C00", "#56B4E9
 its own line style too, for print without color."""
 
 _STYLES: Final = ("-", "--", "-.", ":")
-_INK: Final = "#2b3440"
-_QUIET: Final = "#56616d"
-_FAINT: Final = "#c9d1d9"
+INK: Final = "#2b3440"
+QUIET: Final = "#56616d"
+FAINT: Final = "#c9d1d9"
 _SIZE_INCHES: Final = (5.4, 2.7)
 _MOST_POINTS: Final = 120
 _LOG_FROM_RATIO: Final = 10.0
@@ -37,13 +37,13 @@ _STYLE: Final = {
     "svg.fonttype": "none",
     "font.size": 10.0,
     "font.family": ["sans-serif"],
-    "axes.edgecolor": _FAINT,
-    "axes.labelcolor": _INK,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "text.color": _INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
     "path.simplify": True,
 }
 
@@ -61,12 +61,17 @@ class Series:
 
     @property
     def style(self) -> str:
-        return _STYLES[self.index % len(_STYLES)]
+        return style_of(self.index)
 
 
 def color_of(index: int) -> str:
     """The color of the backend at ``index`` in the run."""
     return COLORS[index % len(COLORS)]
+
+
+def style_of(index: int) -> str:
+    """The line style of the backend at ``index`` in the run."""
+    return _STYLES[index % len(_STYLES)]
 
 
 def eye_distance_histogram(series: Sequence[Series], *, key: str, alt: str) -> str | None:
@@ -81,8 +86,8 @@ def eye_distance_histogram(series: Sequence[Series], *, key: str, alt: str) -> s
     right = 80.0 if largest <= 80 else _WIDEST_EYES_PX
     edges = np.linspace(0, right, 41)
     beyond = f" ({right:.0f} and more in the last bar)" if largest > right else ""
-    with _drawing(key) as figure:
-        axes = _axes(figure, f"pixels between the eyes{beyond}", "share of faces, %")
+    with drawing(key) as figure:
+        axes = plot_axes(figure, f"pixels between the eyes{beyond}", "share of faces, %")
         for one in shown:
             counts, _ = np.histogram(np.minimum(one.values, right), bins=edges)
             share = 100 * counts / len(one.values)
@@ -91,7 +96,7 @@ def eye_distance_histogram(series: Sequence[Series], *, key: str, alt: str) -> s
         axes.set_xlim(0, right)
         axes.set_ylim(0, 1.12 * axes.get_ylim()[1])
         _bands(axes, right)
-        return _embeddable(figure, alt)
+        return embeddable(figure, alt)
 
 
 def latency_curves(series: Sequence[Series], *, key: str, alt: str) -> str | None:
@@ -103,8 +108,8 @@ def latency_curves(series: Sequence[Series], *, key: str, alt: str) -> str | Non
     high = max(max(one.values) for one in shown)
     logarithmic = high > _LOG_FROM_RATIO * low
     scale = " (log scale)" if logarithmic else ""
-    with _drawing(key) as figure:
-        axes = _axes(figure, f"milliseconds until the answer{scale}", "share of frames, %")
+    with drawing(key) as figure:
+        axes = plot_axes(figure, f"milliseconds until the answer{scale}", "share of frames, %")
         for one in shown:
             ordered = np.maximum(np.sort(one.values), 1e-3)
             share = 100 * np.arange(1, len(ordered) + 1) / len(ordered)
@@ -123,20 +128,21 @@ def latency_curves(series: Sequence[Series], *, key: str, alt: str) -> str | Non
             )
         if logarithmic:
             axes.set_xscale("log")
-            _plain_log_axis(axes)
+            plain_log_axis(axes)
         else:
             axes.set_xlim(0, 1.05 * max(high, 1e-3))
         axes.set_ylim(0, 103)
         for percent in (50, 95):
-            axes.axhline(percent, color=_FAINT, linewidth=0.8, zorder=0)
-        return _embeddable(figure, alt)
+            axes.axhline(percent, color=FAINT, linewidth=0.8, zorder=0)
+        return embeddable(figure, alt)
 
 
 # --- drawing ----------------------------------------------------------------------------------
 
 
 @contextmanager
-def _drawing(key: str) -> Iterator[Figure]:
+def drawing(key: str) -> Iterator[Figure]:
+    """An empty figure in the style of every page; ``key`` differs between the plots of one page."""
     import matplotlib as mpl  # noqa: PLC0415  takes half a second that no other command should pay
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -145,7 +151,8 @@ def _drawing(key: str) -> Iterator[Figure]:
         yield Figure(figsize=_SIZE_INCHES)
 
 
-def _axes(figure: Figure, x_label: str, y_label: str) -> Axes:
+def plot_axes(figure: Figure, x_label: str, y_label: str) -> Axes:
+    """The one pair of axes of a figure."""
     axes = figure.add_axes((0.115, 0.19, 0.865, 0.76))
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
@@ -161,14 +168,14 @@ def _bands(axes: Axes, right: float) -> None:
         if high - low > 0.12 * right:
             place = axes.get_xaxis_transform()
             label = axes.text((low + high) / 2, 0.99, name, transform=place, ha="center", va="top")
-            label.set(fontsize=8, color=_QUIET)
+            label.set(fontsize=8, color=QUIET)
     for line in EYE_LINES_PX:
-        axes.axvline(line, color=_QUIET, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+        axes.axvline(line, color=QUIET, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
     axes.axvspan(0, EYE_LINES_PX[0], color="#f3e9e4", linewidth=0, zorder=-1)
     axes.set_xticks([0, *EYE_LINES_PX, *range(80, int(right) + 1, 40)])
 
 
-def _plain_log_axis(axes: Axes) -> None:
+def plain_log_axis(axes: Axes) -> None:
     """Ticks as plain numbers at 1, 2 and 5 times powers of ten, inside what is shown."""
     low, high = axes.get_xlim()
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
@@ -180,7 +187,7 @@ def _plain_log_axis(axes: Axes) -> None:
     axes.set_xlim(low, high)
 
 
-def _embeddable(figure: Figure, alt: str) -> str:
+def embeddable(figure: Figure, alt: str) -> str:
     """The figure as an ``<svg>`` element that scales with its page and refers to nothing outside.
 
     Names of parts that nothing refers to are removed: they would repeat from plot to plot.

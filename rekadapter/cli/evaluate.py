@@ -1,0 +1,434 @@
+"""`rekadapter evaluate`: a labeled data set through one or more backends, into one report."""
+
+from __future__ import annotations
+
+import os
+import platform
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final, Self, TypeVar
+
+import typer
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import TimeRemainingColumn as Remaining
+
+from rekadapter import __version__
+from rekadapter.backends.rekognition.prices import PriceList
+from rekadapter.cli.jobs import REMOTE_WORKERS, Uplink, remote_context, stopping_at_ctrl_c
+from rekadapter.cli.options import AsJson, BackendNames
+from rekadapter.cli.output import print_table, remark
+from rekadapter.cli.session import OpenBackend, Session
+from rekadapter.errors import OutputError, UsageError
+from rekadapter.evaluation.answers import ANSWERS_FILE, AnswerStore
+from rekadapter.evaluation.cost import SEARCH, STORAGE, total_usd
+from rekadapter.evaluation.dataset import CheckedDataset, check
+from rekadapter.evaluation.decision_page import write_page
+from rekadapter.evaluation.evaluate import (
+    REQUESTS_FILE,
+    SESSIONS_FILE,
+    SessionRecord,
+    write_report,
+)
+from rekadapter.evaluation.loaders import Layout, Loaded, load
+from rekadapter.evaluation.planner import PlanRequest, Side, plan, reach
+from rekadapter.evaluation.rates import share
+from rekadapter.evaluation.record import (
+    EvaluationRecord,
+    PriceEntry,
+    PriceTier,
+    Pseudonyms,
+    SystemEntry,
+    record_of,
+    write_record,
+)
+from rekadapter.evaluation.results import EvaluationReport, report_text
+from rekadapter.evaluation.rules import Rules, parse_rules, read_toml
+from rekadapter.evaluation.runner import (
+    Inputs,
+    Options,
+    Pending,
+    SystemUnderTest,
+    collect,
+    pending,
+)
+from rekadapter.observation import LedgerEntry
+
+_SECONDS_A_QUESTION: Final = 0.5
+"""assumed for the estimate before the first answer, and said so"""
+_PRICED: Final = ("IndexFaces", SEARCH, STORAGE)
+
+DatasetPath = Annotated[
+    Path | None,
+    typer.Argument(help="A folder per person, or a protocol as .csv or .toml.", show_default=False),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="Directory of the evaluation. [runs/evaluation-DIGEST]"),
+]
+RulesFile = Annotated[
+    Path | None,
+    typer.Option("--rules", help="TOML of targets, requirements, costs, governance."),
+]
+LayoutOption = Annotated[Layout, typer.Option("--layout", help="How the data set lies on disk.")]
+PlanFlag = Annotated[
+    bool, typer.Option("--plan", help="Print how many people a claim needs, and stop.")
+]
+TargetFpir = Annotated[
+    float | None,
+    typer.Option("--target-fpir", min=1e-9, max=0.5, help="Share of false alerts to compare at."),
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of splits and resampling.")]
+MaxUsd = Annotated[
+    float, typer.Option("--max-usd", min=0, help="Refuse to start where calls would cost more.")
+]
+Workers = Annotated[
+    int, typer.Option("--workers", min=1, max=64, help="Open requests to a remote backend.")
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Ask again where a request failed before.")
+]
+KeepGallery = Annotated[
+    bool, typer.Option("--keep-gallery", help="Leave the enrolled faces in the backends.")
+]
+
+
+def evaluate(
+    context: typer.Context,
+    dataset: DatasetPath = None,
+    backend: BackendNames = None,
+    layout: LayoutOption = Layout.AUTO,
+    rules: RulesFile = None,
+    target_fpir: TargetFpir = None,
+    seed: Seed = None,
+    out: Out = None,
+    plan_only: PlanFlag = False,
+    max_usd: MaxUsd = 5.0,
+    workers: Workers = REMOTE_WORKERS,
+    retry_failed: RetryFailed = False,
+    keep_gallery: KeepGallery = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure backends on labeled people and write a report (answers are kept and asked once)."""
+    given = _rules(rules, target_fpir, seed)
+    loaded = load(dataset, layout, given) if dataset else None
+    if plan_only:
+        _show_plan(loaded.rules if loaded else given or Rules(), loaded)
+        return
+    if loaded is None:
+        raise UsageError("name a data set: a folder per person, or a protocol (.csv, .toml)")
+    if target_fpir or seed is not None:
+        loaded = Loaded(loaded.dataset, _moved(loaded.rules, target_fpir, seed))
+    checked = check(loaded.dataset)
+    session: Session = context.obj
+    job = _Job(
+        session=session,
+        names=tuple(dict.fromkeys(backend or [session.settings.backend])),
+        checked=checked,
+        rules=loaded.rules,
+        out=out,
+        max_usd=max_usd,
+        workers=workers,
+        options=Options(uuid.uuid4().hex[:12], retry_failed, keep_gallery),
+    )
+    _show(job.run(), as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    directory: Path
+    page: Path
+    report: EvaluationReport
+    stopped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One evaluation from checked data to report."""
+
+    session: Session
+    names: tuple[str, ...]
+    checked: CheckedDataset
+    rules: Rules
+    out: Path | None
+    max_usd: float
+    workers: int
+    options: Options
+
+    def run(self) -> _Done:
+        uplink = Uplink.capped_at(self.session.settings.uplink)
+        with ExitStack() as stack:
+            context = remote_context(self.session.settings, uplink)
+            opened = [
+                stack.enter_context(self.session.backend(name, context=context))
+                for name in self.names
+            ]
+            record = self._record(opened)
+            directory = self.out or Path("runs") / f"evaluation-{record.input_sha256[:12]}"
+            write_record(directory, record)
+            store = stack.enter_context(AnswerStore(directory / ANSWERS_FILE))
+            self._refuse_too_dear(self._estimate(record, opened, store))
+            requests = stack.enter_context(_Lines(directory / REQUESTS_FILE, LedgerEntry))
+            uplink.ledger.write_to(requests.append)
+            self._collect(record, opened, store, uplink, directory)
+        report = write_report(directory)
+        return _Done(directory, write_page(directory, report), report, uplink.stop.is_set())
+
+    def _record(self, opened: Sequence[OpenBackend]) -> EvaluationRecord:
+        entries = [_entry(self.session, one) for one in opened]
+        pseudonyms = Pseudonyms.kept_in(self.session.settings.data_dir)
+        return record_of(self.checked, self.rules, entries, pseudonyms, __version__)
+
+    def _estimate(
+        self, record: EvaluationRecord, opened: Sequence[OpenBackend], store: AnswerStore
+    ) -> float:
+        inputs = Inputs.of(record, self.checked)
+        total = 0.0
+        for entry, one in zip(record.systems, opened, strict=True):
+            left = pending(inputs, one.recognizer.capabilities, one.name, store, self.options)
+            price = _price_of(entry, left)
+            remark(_estimate_text(entry, left, price, self.workers))
+            total += price or 0.0
+        for warning in record.warnings:
+            remark(f"note: {warning}")
+        return total
+
+    def _refuse_too_dear(self, price: float) -> None:
+        if price > self.max_usd:
+            raise UsageError(
+                f"the calls would cost about ${price:,.2f}: give --max-usd {price:.2f} to allow it"
+            )
+
+    def _collect(
+        self,
+        record: EvaluationRecord,
+        opened: Sequence[OpenBackend],
+        store: AnswerStore,
+        uplink: Uplink,
+        directory: Path,
+    ) -> None:
+        inputs = Inputs.of(record, self.checked)
+        with (
+            stopping_at_ctrl_c(uplink.stop),
+            _Bars() as bars,
+            _Lines(directory / SESSIONS_FILE, SessionRecord) as sessions,
+        ):
+            for one in opened:
+                workers = self.workers if one.recognizer.capabilities.remote else 1
+                system = SystemUnderTest(one.name, one.recognizer, workers)
+                began = datetime.now(UTC)
+                model = collect(system, inputs, store, self.options, uplink.stop, bars)
+                if model is not None:
+                    host = _host()
+                    sessions.append(
+                        SessionRecord(self.options.session, one.name, began, model, host)
+                    )
+
+
+T = TypeVar("T")
+
+
+class _Lines:
+    """Appends records to a file, one a line."""
+
+    def __init__(self, path: Path, kind: type[T]) -> None:
+        self._path = path
+        self._adapter: TypeAdapter[T] = TypeAdapter(kind)
+
+    def __enter__(self) -> Self:
+        try:
+            self._file = self._path.open("ab", buffering=0)
+        except OSError as error:
+            raise OutputError(f"{self._path} cannot be written: {error.strerror}") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def append(self, record: object) -> None:
+        try:
+            self._file.write(self._adapter.dump_json(record) + b"\n")  # type: ignore[arg-type]
+        except OSError as error:
+            raise OutputError(f"{self._path} cannot be written: {error.strerror}") from error
+
+
+class _Bars:
+    """A bar a system on stderr."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            Remaining(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def started(self, system: str, pending: int) -> None:
+        self._tasks[system] = self._progress.add_task(escape(system), total=pending)
+
+    def advanced(self, system: str) -> None:
+        self._progress.advance(self._tasks[system])
+
+
+# --- before the first question ----------------------------------------------------------------
+
+
+def _rules(file: Path | None, target_fpir: float | None, seed: int | None) -> Rules | None:
+    if file is None:
+        return None
+    return _moved(parse_rules(read_toml(file), str(file)), target_fpir, seed)
+
+
+def _moved(rules: Rules, target_fpir: float | None, seed: int | None) -> Rules:
+    flags = {"target_fpir": target_fpir, "seed": seed}
+    return rules.model_copy(update={k: v for k, v in flags.items() if v is not None})
+
+
+def _entry(session: Session, opened: OpenBackend) -> SystemEntry:
+    capabilities = opened.recognizer.capabilities
+    kind = session.settings.backend_named(opened.name).type
+    scale = capabilities.score_scale
+    region = capabilities.details.get("region", "")
+    return SystemEntry(
+        name=opened.name,
+        kind=kind,
+        model=capabilities.model,
+        remote=capabilities.remote,
+        scale=scale.name,
+        scale_low=scale.low,
+        scale_high=scale.high,
+        higher_is_closer=scale.higher_is_closer,
+        default_threshold=capabilities.default_threshold.value,
+        match_all=capabilities.match_all.value,
+        max_candidates=capabilities.max_candidates,
+        details=dict(capabilities.details),
+        prices=_prices(session, opened.name, region) if kind == "rekognition" else (),
+    )
+
+
+def _prices(session: Session, name: str, region: str) -> tuple[PriceEntry, ...]:
+    own = session.settings.backend_named(name).options.get("prices")
+    prices = PriceList.load(Path(str(own)) if own else None)
+    found = {price.item: price for o in _PRICED if (price := prices.price_of(o, region))}
+    return tuple(
+        PriceEntry(
+            item=price.item,
+            unit=price.unit,
+            operations=price.operations,
+            tiers=tuple(PriceTier(usd=tier.usd, up_to=tier.up_to) for tier in price.tiers),
+            source=price.source,
+            as_of=price.as_of,
+        )
+        for price in found.values()
+    )
+
+
+def _price_of(entry: SystemEntry, left: Pending) -> float | None:
+    """What the questions left cost by the price list; None where a price is not known."""
+    total = 0.0
+    for operation, units in (("IndexFaces", left.enroll), (SEARCH, left.search)):
+        price = next((p for p in entry.prices if operation in p.operations), None)
+        usd = total_usd(price, units) if price else None
+        if usd is None:
+            return None
+        total += usd
+    return total
+
+
+def _estimate_text(entry: SystemEntry, left: Pending, price: float | None, workers: int) -> str:
+    questions = left.enroll + left.search
+    if not questions:
+        return f"{entry.name}: everything is answered already, nothing will be asked or paid"
+    seconds = questions * _SECONDS_A_QUESTION / (workers if entry.remote else 1)
+    cost = "no price known" if price is None else f"about ${price:,.2f}"
+    return (
+        f"{entry.name}: {left.enroll} enrollments and {left.search} searches to do, about "
+        f"{max(1, round(seconds / 60))} min (assuming {_SECONDS_A_QUESTION:g} s each), "
+        f"{cost if entry.remote else 'nothing to pay by request'}"
+    )
+
+
+def _host() -> dict[str, str]:
+    return {
+        "machine": platform.machine(),
+        "processors": str(os.cpu_count()),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+# --- what is printed --------------------------------------------------------------------------
+
+
+def _show_plan(rules: Rules, loaded: Loaded | None) -> None:
+    groups = 1
+    if loaded is not None:
+        labels = {label for one in loaded.dataset.people for label in one.groups}
+        groups = max(1, len(labels))
+    needed = plan(
+        PlanRequest(
+            target_fpir=rules.target_fpir,
+            target_fnir=rules.requirements.max_fnir,
+            margin=rules.margin,
+            groups=groups,
+            calibration_share=rules.calibration_share,
+        )
+    )
+    rows = [(n.claim, n.side, f"{n.people:,}", f"{n.captures:,}", n.rule) for n in needed.needs]
+    columns = ("to", "captured are", "people", "captures", "by")
+    print_table("What each claim needs", columns, rows)
+    if loaded is not None:
+        for side, samples in (
+            (Side.MATED, loaded.dataset.mated),
+            (Side.NONMATED, loaded.dataset.nonmated),
+        ):
+            people = len({sample.person for sample in samples})
+            bound = reach(people).clean_bound
+            shows = "too few for any rate" if bound is None else f"at best: at most {bound:.2g}"
+            remark(f"this data set: {people} {side}: {shows}")
+
+
+def show_again(directory: Path, *, as_json: bool) -> None:
+    """Measures stored answers anew, writes the report, and prints it."""
+    report = write_report(directory)
+    _show(_Done(directory, write_page(directory, report), report, stopped=False), as_json=as_json)
+
+
+def _show(done: _Done, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(report_text(done.report), nl=False)
+    else:
+        print_table(
+            "Accuracy",
+            ("system", "threshold", "missed", "false alerts"),
+            [
+                (row.system, row.label, share(row.fnir), share(row.fpir))
+                for row in done.report.accuracy
+            ],
+        )
+        print_table(
+            "Gates",
+            ("system", "gate", "result", "why"),
+            [(one.system, one.gate, one.result, one.why) for one in done.report.verdicts],
+        )
+        for concluded in done.report.conclusions:
+            remark(concluded.sentence)
+    if done.stopped:
+        remark("stopped before the end: run the same command again to go on")
+    remark(f"report: {done.page}")

@@ -1,0 +1,210 @@
+"""Every answer of every system, written down once and never paid for twice.
+
+``answers.jsonl`` is append-only, one record a line, each under a key made of system, model,
+gallery, and photograph: the same question finds its answer again. Where a key stands twice (a
+failed request that was asked again), the last one counts. Scores keep their full precision, and no
+name and no path stands in the file: people are pseudonyms.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from rekadapter.errors import OutputError, UsageError
+
+ANSWERS_FILE: Final = "answers.jsonl"
+
+
+class Kind(StrEnum):
+    """What was asked."""
+
+    ENROLL = "enroll"
+    SEARCH = "search"
+
+
+class Stage(StrEnum):
+    """Where a failure happened: the picture's file, the face in it, or the request."""
+
+    IMAGE = "image"
+    ACQUIRE = "acquire"
+    REQUEST = "request"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What an answer belongs to; ``gallery`` and ``sample`` are SHA-256 digests. ``subject`` is
+    the pseudonym a photograph is enrolled under, empty for a search."""
+
+    kind: Kind
+    system: str
+    model: str
+    gallery: str
+    sample: str
+    subject: str = ""
+
+    @property
+    def key(self) -> str:
+        """The question as a SHA-256 digest."""
+        parts = (self.kind, self.system, self.model, self.gallery, self.sample, self.subject)
+        return hashlib.sha256("\x00".join(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCandidate:
+    """A candidate face: the pseudonym it was enrolled under, and its scores as they came."""
+
+    subject: str
+    score: float
+    raw: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFailure:
+    """Why there is no score: a reason, or the name of an error class."""
+
+    stage: Stage
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchedFace:
+    """What the system said of the face it searched; None where it did not say."""
+
+    eye_distance_px: float | None = None
+    sharpness: float | None = None
+    brightness: float | None = None
+    yaw: float | None = None
+    pitch: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """One answer. ``read_seconds``: file to pixels; ``answer_seconds``: the system's call.
+
+    ``enrolled`` counts the faces an enrollment added; ``limit`` is the longest candidate list that
+    was asked for. ``session`` names the sitting it came from.
+    """
+
+    question: Question
+    answered_at: datetime
+    read_seconds: float
+    answer_seconds: float
+    candidates: tuple[StoredCandidate, ...] = ()
+    enrolled: int = 0
+    limit: int = 0
+    failure: StoredFailure | None = None
+    face: SearchedFace | None = None
+    request_ids: tuple[str, ...] = ()
+    session: str = ""
+
+
+_LINE: Final = TypeAdapter(StoredAnswer)
+
+
+class AnswerStore:
+    """The answers of one file; safe to use from several threads, by one process at a time.
+
+    Raises:
+        UsageError: another process is writing to it.
+        OutputError: it cannot be read or written, or a line is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._found: dict[str, StoredAnswer] = {}
+        self._file = _opened(path)
+        os.ftruncate(self._file, self._take_in(path.read_bytes()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def get(self, question: Question) -> StoredAnswer | None:
+        """The answer that is there already, or None."""
+        return self._found.get(question.key)
+
+    def add(self, answer: StoredAnswer) -> None:
+        """Writes an answer: a whole line, or at the end of a full disk none that counts."""
+        line = _LINE.dump_json(answer) + b"\n"
+        with self._lock:
+            try:
+                written = os.write(self._file, line)
+            except OSError as error:
+                raise OutputError(f"{self._path} cannot be written: {error.strerror}") from error
+            if written != len(line):
+                raise OutputError(f"{self._path} took only part of a line: is the disk full?")
+            self._found[answer.question.key] = answer
+
+    def close(self) -> None:
+        """Frees the file for others. May be called twice."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _take_in(self, data: bytes) -> int:
+        """Reads all whole lines; returns where the last of them ends."""
+        for answer in _answers(self._path, data):
+            self._found[answer.question.key] = answer
+        return data.rfind(b"\n") + 1
+
+
+def read_answers(path: Path) -> tuple[StoredAnswer, ...]:
+    """Every line of a file of answers, in the order written; none where there is no file.
+
+    A last line that was cut off, as by a killed process, was never acknowledged and is left out.
+
+    Raises:
+        OutputError: it cannot be read, or a line is damaged.
+    """
+    try:
+        data = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read: {error.strerror}") from error
+    return tuple(_answers(path, data))
+
+
+def latest(answers: Iterable[StoredAnswer]) -> dict[str, StoredAnswer]:
+    """By key, the answer that counts: the last."""
+    return {answer.question.key: answer for answer in answers}
+
+
+def _answers(path: Path, data: bytes) -> Iterator[StoredAnswer]:
+    whole = data[: data.rfind(b"\n") + 1]
+    for number, line in enumerate(whole.splitlines(), 1):
+        try:
+            yield _LINE.validate_json(line)
+        except ValidationError as error:
+            raise OutputError(
+                f"{path}, line {number} is damaged: restore the file, or evaluate into a new folder"
+            ) from error
+
+
+def _opened(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(file)
+        raise UsageError(f"{path} is in use by another evaluation: wait for it") from error
+    return file

@@ -1,0 +1,124 @@
+"""The first page: what was tested and what was found, for somebody who has to sign."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rekadapter.evaluation.accuracy import AccuracySections
+from rekadapter.evaluation.gates import Evidences
+from rekadapter.evaluation.rates import share
+from rekadapter.evaluation.results import (
+    AccuracyResult,
+    ConclusionResult,
+    DecisionResult,
+    PairedResult,
+    VerdictResult,
+)
+from rekadapter.evaluation.wording import many
+
+
+def decision(
+    seen: Evidences,
+    accuracy: AccuracySections,
+    concluded: Sequence[ConclusionResult],
+    verdicts: Sequence[VerdictResult],
+) -> DecisionResult:
+    """The sentences of the first page; each is made from figures that stand further down."""
+    return DecisionResult(
+        tested=tuple(_tested(seen)),
+        findings=(
+            *(one.sentence for one in concluded),
+            *(_found(row) for row in accuracy.accuracy if row.primary),
+            *(_default(row) for row in accuracy.accuracy if row.basis == "shipped_default"),
+            *(_pair(pair) for pair in accuracy.paired if pair.primary),
+        ),
+        biggest_risk=_risk(verdicts),
+        cannot_say=tuple(_cannot_say(seen)),
+    )
+
+
+def _tested(seen: Evidences) -> Iterator[str]:
+    data, rules = seen.data, seen.record.rules
+    names = ", ".join(
+        f"{one.name} ({'images leave the site' if one.remote else 'on this machine'})"
+        for one in seen.record.systems
+    )
+    yield f"Systems: {names}."
+    yield (
+        f"{many(data.enrolled_people, 'person', 'people')} in the gallery, of whom "
+        f"{data.mated_people} were searched {many(data.mated_searches, 'time')}; "
+        f"{many(data.nonmated_people, 'person', 'people')} who are not in it were searched "
+        f"{many(data.nonmated_searches, 'time')}."
+    )
+    kind = (
+        "alerts without anybody asking (identification)"
+        if rules.mode == "identification"
+        else "searches that a person starts and reviews (investigation)"
+    )
+    yield f"The use: {kind}. A false alert is a search of an absent person that names somebody."
+    if seen.record.synthetic:
+        yield "The scores are made up by a program. This page shows how a report looks."
+
+
+def _found(row: AccuracyResult) -> str:
+    target = f"{100 * (row.target_fpir or 0):g} %"
+    if row.threshold is None:
+        reason = row.chosen.reason if row.chosen else "no reason recorded"
+        return (
+            f"{row.system}: no threshold could be chosen for false alerts in at most {target} of "
+            f"searches ({reason})."
+        )
+    return (
+        f"{row.system}, set to false alerts in at most {target} of searches: missed "
+        f"{share(row.fnir)} of the people it should have found; false alerts on the test people "
+        f"{share(row.fpir)}."
+    )
+
+
+def _default(row: AccuracyResult) -> str:
+    return (
+        f"{row.system} at its {row.label}: missed {share(row.fnir)}; false alerts "
+        f"{share(row.fpir)}."
+    )
+
+
+def _pair(pair: PairedResult) -> str:
+    names = f"{pair.b} against {pair.a}, each at the same rate of false alerts"
+    if pair.diff is None or pair.diff.value is None or pair.diff.ci is None:
+        reason = pair.reason or (pair.diff.reason if pair.diff else "")
+        return f"{names}: no comparison can be made ({reason})."
+    more = "more" if pair.diff.value >= 0 else "fewer"
+    return (
+        f"{names}: {pair.b} missed {100 * abs(pair.diff.value):.2g} points {more} "
+        f"(95 % interval {100 * pair.diff.ci.lo:+.2g} to {100 * pair.diff.ci.hi:+.2g}). With a "
+        f"margin of {100 * pair.margin:g} points: {_named(pair)}."
+    )
+
+
+def _named(pair: PairedResult) -> str:
+    words = {"A": pair.a, "B": pair.b}
+    return " ".join(words.get(word, word) for word in pair.verdict.split())
+
+
+def _risk(verdicts: Sequence[VerdictResult]) -> str:
+    for result in ("fail", "not enough evidence"):
+        found = [one for one in verdicts if one.result == result]
+        if found:
+            first = found[0]
+            return f"{first.gate} ({first.system}): {first.why}."
+    return "None of the gates is failed or open; what follows below cannot be said all the same."
+
+
+def _cannot_say(seen: Evidences) -> Iterator[str]:
+    yield (
+        "Whether the use is lawful, wanted or proportionate. No measurement answers that: see the "
+        "governance fields, and who has to sign."
+    )
+    if not seen.cameras:
+        yield "How the systems fare on your cameras: the test used photographs."
+    labeled = {one.attribute for one in seen.equity}
+    if not labeled:
+        yield "Whether people of all ages, sexes and skin tones fare alike: nobody was labeled."
+    elif any(g.suppressed for one in seen.equity for g in one.per_group):
+        yield "How people of small groups fare: their cells are too small to show."
+    yield "How well people judge an alert: that was not measured here."

@@ -1,0 +1,222 @@
+"""``report.html`` of an evaluation: a view of ``report.json``, one file that opens anywhere.
+
+It refers to nothing outside itself, holds no script, and names beside each table and figure the key
+of ``report.json`` that it shows. The same report gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from rekadapter.evaluation.evaluate import write_report
+from rekadapter.evaluation.evaluation_plots import (
+    DetLine,
+    Mark,
+    SizeLine,
+    det_plot,
+    size_plot,
+)
+from rekadapter.evaluation.gates import GATES
+from rekadapter.evaluation.plots import COLORS
+from rekadapter.evaluation.rates import percent, share
+from rekadapter.evaluation.record import write_text
+from rekadapter.evaluation.results import (
+    AccuracyResult,
+    EquityResult,
+    EstimateResult,
+    EvaluationReport,
+)
+from rekadapter.evaluation.wording import dollars, megabytes
+
+PAGE_FILE: Final = "report.html"
+_TEMPLATES: Final = "rekadapter.evaluation"
+
+
+def render_evaluation(directory: Path) -> Path:
+    """Measures a directory of stored answers, writes ``report.json`` and ``report.html``, and
+    returns the page's path.
+
+    Raises:
+        UsageError: the directory holds no evaluation.
+        OutputError: a file is damaged, or cannot be written.
+    """
+    return write_page(directory, write_report(directory))
+
+
+def write_page(directory: Path, report: EvaluationReport) -> Path:
+    """Writes a report's page into its directory and returns the path."""
+    return write_text(directory / PAGE_FILE, evaluation_html(report))
+
+
+def evaluation_html(report: EvaluationReport) -> str:
+    """The page of a report as text."""
+    style = "\n".join(
+        files(_TEMPLATES).joinpath(f"templates/{name}").read_text("utf-8")
+        for name in ("report.css", "evaluation.css")
+    )
+    names = [system.id for system in report.systems]
+    return (
+        _environment()
+        .get_template("evaluation.html")
+        .render(
+            r=report,
+            style=Markup(style),  # noqa: S704  our own files, nothing of the evaluation in them
+            colors=COLORS,
+            places={name: place for place, name in enumerate(names)},
+            gates=GATES,
+            gate_titles=_GATE_TITLES,
+            verdict_of={(one.gate, one.system): one for one in report.verdicts},
+            det=_det(report, names),
+            sizes=_sizes(report, names),
+            missing=[field for field in report.governance if field.value is None],
+            accuracy_top=_top(report.accuracy),
+            prevalences=_prevalences(report),
+            glossary=_GLOSSARY,
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader(_TEMPLATES, "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "share": share,
+        "percent": percent,
+        "whole": lambda count: f"{count:,}",
+        "number": lambda value: f"{value:.4g}",
+        "milliseconds": lambda value: f"{value:,.0f} ms" if value >= 10 else f"{value:.1f} ms",
+        "dollars": dollars,
+        "bytes": megabytes,
+        "bar": _bar,
+        "sign": _SIGNS.__getitem__,
+        "mark": lambda verdict: _MARKS[verdict],
+        "group_top": _group_top,
+    }
+    return environment
+
+
+_SIGNS: Final[Mapping[str, str]] = {"pass": "✓", "fail": "✕", "not enough evidence": "?"}
+_MARKS: Final[Mapping[str, str]] = {
+    "pass": "passed",
+    "fail": "failed",
+    "not enough evidence": "open",
+}
+_GATE_TITLES: Final[Mapping[str, str]] = {
+    "terms": "Law and terms",
+    "cameras": "Cameras",
+    "evidence": "Evidence",
+    "accuracy": "Accuracy",
+    "equity": "Equity",
+    "operations": "Operations",
+    "cost": "Cost",
+}
+_GLOSSARY: Final = (
+    ("gallery", "the enrolled people that a face is searched among"),
+    ("mated search", "a search of somebody who is in the gallery"),
+    ("non-mated search", "a search of somebody who is not in the gallery"),
+    ("FNIR, misses", "share of mated searches that do not find the person, failures included"),
+    ("FPIR, false alerts", "share of non-mated searches that name somebody all the same"),
+    ("FTE, FTX", "people who could not be enrolled; pictures that gave nothing to search with"),
+    ("threshold", "the score from which on a system alerts; each system has its own scale"),
+    ("equal FPIR", "each system at its own threshold for the same share of false alerts"),
+    ("rank k", "the right person is among the first k candidates that a person looks through"),
+    ("interval", "a range that holds the true rate in 95 of 100 such tests"),
+    ("worth", "searches of one person are alike; this is how many independent ones they equal"),
+    ("not enough evidence", "the data can show neither that the rule is kept nor that it is not"),
+    ("transit", "one person crossing the view of a camera once"),
+)
+
+
+# --- bars -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """An interval on a scale, in percent of its width; ``point`` is the value, if there is one."""
+
+    left: float
+    width: float
+    point: float | None
+
+
+def _bar(estimate: EstimateResult, top: float) -> Bar | None:
+    if estimate.ci is None or top <= 0:
+        return None
+    low, high = min(1.0, estimate.ci.lo / top), min(1.0, estimate.ci.hi / top)
+    at = None if estimate.value is None else 100 * min(1.0, estimate.value / top)
+    return Bar(round(100 * low, 2), round(max(0.5, 100 * (high - low)), 2), at and round(at, 2))
+
+
+def _top(rows: Sequence[AccuracyResult]) -> dict[str, float]:
+    """The right end of the bars of a table, for either rate."""
+    return {
+        name: max((e.ci.hi for row in rows if (e := getattr(row, name)).ci), default=1.0)
+        for name in ("fnir", "fpir")
+    }
+
+
+def _prevalences(report: EvaluationReport) -> tuple[float, ...]:
+    """The columns of the table of alerts, where any row has figures."""
+    filled = (one.consequences for one in report.policy if one.consequences)
+    return tuple(one.prevalence for one in next(filled, ()))
+
+
+def _group_top(equity: EquityResult) -> dict[str, float]:
+    tops = {}
+    for name in ("fnir", "fpir"):
+        found = [getattr(group, name) for group in equity.per_group]
+        tops[name] = max((e.ci.hi for e in found if e is not None and e.ci), default=1.0)
+    return tops
+
+
+# --- figures ----------------------------------------------------------------------------------
+
+
+def _det(report: EvaluationReport, names: Sequence[str]) -> Markup | None:
+    lines = [
+        DetLine(
+            index=names.index(curve.system),
+            points=tuple((fpir, fnir) for fpir, fnir, _ in curve.points),
+            marks=tuple(
+                Mark(row.fpir, row.fnir, row.basis == "shipped_default", row.threshold)
+                for row in report.accuracy
+                if row.system == curve.system and (row.primary or row.basis == "shipped_default")
+            ),
+        )
+        for curve in report.det
+    ]
+    alt = "Misses against false alerts for each system; the table below gives the points."
+    return _svg(det_plot(lines, key="det", alt=alt))
+
+
+def _sizes(report: EvaluationReport, names: Sequence[str]) -> Markup | None:
+    lines = [
+        SizeLine(
+            index=names.index(effect.system),
+            points=tuple(
+                (point.gallery_size, mean, low, high, point.fpir_if_independent)
+                for point in effect.points
+                for mean, low, high in [point.fpir]
+                if mean is not None and low is not None and high is not None
+            ),
+        )
+        for effect in report.gallery_size
+    ]
+    alt = "False alerts at a quarter, half and all of the gallery; the table below gives them."
+    return _svg(size_plot(lines, key="sizes", alt=alt))
+
+
+def _svg(drawing: str | None) -> Markup | None:
+    return None if drawing is None else Markup(drawing)  # noqa: S704  our own drawing, fixed words

@@ -1,0 +1,150 @@
+"""Figures of an evaluation's page: DET and gallery size. The same data give the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from rekadapter.evaluation.plots import (
+    FAINT,
+    QUIET,
+    color_of,
+    drawing,
+    embeddable,
+    plot_axes,
+    style_of,
+)
+from rekadapter.evaluation.results import EstimateResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_LOWEST: Final = 1e-5
+_LARGE: Final = (6.4, 4.6)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An operating point on a DET: at equal FPIR (a disk) or at a default (a diamond)."""
+
+    fpir: EstimateResult
+    fnir: EstimateResult
+    default: bool
+    threshold: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DetLine:
+    """One system's curve as (fpir, fnir) pairs; ``index`` gives its color and line."""
+
+    index: int
+    points: tuple[tuple[float, float], ...]
+    marks: tuple[Mark, ...]
+
+
+def det_plot(lines: Sequence[DetLine], *, key: str, alt: str) -> str | None:
+    """Misses against false alerts, both axes logarithmic; None where no curve may be shown.
+
+    Points where a rate is 0 have no place on a logarithmic axis and are left out.
+    """
+    shown = [line for line in lines if _positive(line.points)]
+    if not shown:
+        return None
+    with drawing(key) as figure:
+        figure.set_size_inches(*_LARGE)
+        axes = plot_axes(figure, "false alerts: FPIR, % of searches", "misses: FNIR, % of searches")
+        axes.set_position((0.11, 0.12, 0.865, 0.85))
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        for line in shown:
+            points = _positive(line.points)
+            axes.plot(
+                [100 * x for x, _ in points],
+                [100 * y for _, y in points],
+                color=color_of(line.index),
+                linestyle=style_of(line.index),
+                linewidth=2.0,
+            )
+            for mark in line.marks:
+                _mark(axes, mark, color_of(line.index))
+        _percent_ticks(axes)
+        axes.grid(visible=True, color=FAINT, linewidth=0.6)
+        axes.set_axisbelow(True)
+        return embeddable(figure, alt)
+
+
+def _positive(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    return [(x, y) for x, y in points if x > _LOWEST and y > _LOWEST]
+
+
+def _mark(axes: Axes, mark: Mark, color: str) -> None:
+    x, y = mark.fpir.value, mark.fnir.value
+    if not x or not y:
+        return
+    for estimate, along in ((mark.fpir, "x"), (mark.fnir, "y")):
+        if estimate.ci is None:
+            continue
+        ends = [100 * max(estimate.ci.lo, _LOWEST), 100 * estimate.ci.hi]
+        place = (ends, [100 * y] * 2) if along == "x" else ([100 * x] * 2, ends)
+        axes.plot(*place, color=color, linewidth=1.1, alpha=0.8)
+    shape, size, inside = ("D", 8.0, "white") if mark.default else ("o", 7.0, color)
+    axes.plot(
+        [100 * x], [100 * y], shape, color=inside, markeredgecolor=color, markersize=size,
+        markeredgewidth=1.8,
+    )  # fmt: skip
+    if mark.default and mark.threshold is not None:
+        axes.annotate(
+            f"{mark.threshold:g}",
+            (100 * x, 100 * y),
+            textcoords="offset points",
+            xytext=(8, 6),
+            fontsize=9,
+            color=color,
+        )
+
+
+def _percent_ticks(axes: Axes) -> None:
+    ticks = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100]
+    for axis, limits in (
+        (axes.xaxis, axes.get_xlim()),
+        (axes.yaxis, axes.get_ylim()),
+    ):
+        low, high = max(limits[0], 100 * _LOWEST), min(limits[1], 105.0)
+        inside = [tick for tick in ticks if low <= tick <= high]
+        axis.set_ticks(inside, [f"{tick:g}" for tick in inside])
+        axis.set_ticks([], minor=True)
+        (axes.set_xlim if axis is axes.xaxis else axes.set_ylim)(low, high)
+
+
+@dataclass(frozen=True, slots=True)
+class SizeLine:
+    """FPIR of one system by gallery size: (size, mean, lowest, highest, if independent)."""
+
+    index: int
+    points: tuple[tuple[int, float, float, float, float | None], ...]
+
+
+def size_plot(lines: Sequence[SizeLine], *, key: str, alt: str) -> str | None:
+    """FPIR against the size of the gallery, with the extrapolation from independence dotted."""
+    shown = [line for line in lines if len(line.points) > 1]
+    if not shown:
+        return None
+    with drawing(key) as figure:
+        axes = plot_axes(figure, "people in the gallery", "FPIR, %")
+        for line in shown:
+            sizes = [size for size, *_ in line.points]
+            color = color_of(line.index)
+            axes.plot(
+                sizes, [100 * p[1] for p in line.points], color=color, linewidth=1.8,
+                linestyle=style_of(line.index), marker="o", markersize=4,
+            )  # fmt: skip
+            axes.fill_between(
+                sizes, [100 * p[2] for p in line.points], [100 * p[3] for p in line.points],
+                color=color, alpha=0.15, linewidth=0,
+            )  # fmt: skip
+            known = [(p[0], 100 * p[4]) for p in line.points if p[4] is not None]
+            axes.plot([x for x, _ in known], [y for _, y in known], ":", color=QUIET, linewidth=1.2)
+        axes.set_xlim(0, None)
+        axes.set_ylim(0, None)
+        return embeddable(figure, alt)

@@ -1,0 +1,282 @@
+"""The gates a system has to pass, in order; a later one cannot rescue an earlier one.
+
+Each says pass, fail, or not enough evidence, by which rule, and which keys of the report hold the
+evidence. Nothing passes because nothing was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from rekadapter.evaluation.governance import research_only, terms_flags
+from rekadapter.evaluation.rates import share
+from rekadapter.evaluation.record import EvaluationRecord, SystemEntry
+from rekadapter.evaluation.results import (
+    AccuracyResult,
+    CameraResult,
+    ConclusionResult,
+    CostResult,
+    DataResult,
+    EquityResult,
+    EstimateResult,
+    GovernanceField,
+    GroupResult,
+    OpsResult,
+    Outcome,
+    VerdictResult,
+)
+from rekadapter.evaluation.statistics import Evidence, Verdict, verdict_at_most
+from rekadapter.evaluation.summary import CameraFitness
+
+GATES: Final = ("terms", "cameras", "evidence", "accuracy", "equity", "operations", "cost")
+
+_PASS: Final[Outcome] = "pass"  # noqa: S105 - a verdict, not a password
+_FAIL: Final[Outcome] = "fail"
+_UNKNOWN: Final[Outcome] = "not enough evidence"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidences:
+    """What the gates look at."""
+
+    record: EvaluationRecord
+    data: DataResult
+    accuracy: Sequence[AccuracyResult]
+    equity: Sequence[EquityResult]
+    cameras: Sequence[CameraResult]
+    ops: Sequence[OpsResult]
+    cost: CostResult
+    governance: Sequence[GovernanceField]
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    result: Outcome
+    rule: str
+    why: str
+    keys: tuple[str, ...]
+
+
+class _Gate(Protocol):
+    def __call__(self, entry: SystemEntry, seen: Evidences) -> _Finding: ...
+
+
+def verdicts(seen: Evidences) -> Iterator[VerdictResult]:
+    """Each gate for each system, in order."""
+    for entry in seen.record.systems:
+        for gate, judge in zip(GATES, _JUDGES, strict=True):
+            found = judge(entry, seen)
+            yield VerdictResult(
+                gate=gate,
+                system=entry.name,
+                result=found.result,
+                rule=found.rule,
+                why=found.why,
+                evidence_keys=found.keys,
+            )
+
+
+def conclusions(found: Sequence[VerdictResult]) -> Iterator[ConclusionResult]:
+    """For each system, the first gate it does not pass."""
+    for system in dict.fromkeys(one.system for one in found):
+        own = [one for one in found if one.system == system]
+        stop = next((one for one in own if one.result != _PASS), None)
+        if any(one.result == _FAIL for one in own):
+            stop = next(one for one in own if one.result == _FAIL)
+        yield ConclusionResult(
+            system=system,
+            result=stop.result if stop else _PASS,
+            gate=stop.gate if stop else None,
+            sentence=_sentence(system, own, stop),
+        )
+
+
+def _sentence(system: str, own: Sequence[VerdictResult], stop: VerdictResult | None) -> str:
+    if stop is None:
+        return f"{system} passes every gate, by the rules stated."
+    if stop.result == _FAIL:
+        return f"{system} fails the gate '{stop.gate}': {stop.why}."
+    still_open = [one.gate for one in own if one.result == _UNKNOWN]
+    thin = next((one for one in own if one.gate == "evidence" and one.result == _UNKNOWN), None)
+    why = f" The test is too small: {thin.why}." if thin else ""
+    return f"Nothing can be concluded about {system}.{why} Open gates: {', '.join(still_open)}."
+
+
+# --- gates ------------------------------------------------------------------------------------
+
+
+def _terms(entry: SystemEntry, seen: Evidences) -> _Finding:
+    rule = "every governance field is answered, the weights may be used, a person decides"
+    keys = ("governance", f"systems[id={entry.name}].terms_flags")
+    answers = {field.key: field.value for field in seen.governance}
+    if answers["review.sole_basis"] == "yes":
+        return _Finding(_FAIL, rule, "an alert alone may lead to action", keys)
+    if research_only(entry):
+        return _Finding(_FAIL, rule, "the weights are licensed for research only", keys)
+    if entry.kind == "memory":
+        return _Finding(_FAIL, rule, terms_flags(entry)[0], keys)
+    missing = [field.label for field in seen.governance if field.value is None]
+    if missing:
+        why = f"{len(missing)} of {len(answers)} governance fields are not provided"
+        return _Finding(_UNKNOWN, rule, why, keys)
+    return _Finding(_PASS, rule, "all fields are answered; their truth was not checked", keys)
+
+
+def _cameras(entry: SystemEntry, seen: Evidences) -> _Finding:
+    rule = "on every camera the median eye distance allows the use (32 px or more; proposal)"
+    own = [one for one in seen.cameras if one.system == entry.name]
+    keys = (f"cameras[system={entry.name}]",)
+    if not own:
+        why = "the protocol names no camera: photographs say nothing about cameras"
+        return _Finding(_UNKNOWN, rule, why, keys)
+    allowed = {str(CameraFitness.USABLE_VERIFY), str(CameraFitness.GOOD)}
+    if seen.record.rules.mode == "investigation":
+        allowed.add(str(CameraFitness.INVESTIGATION_ONLY))
+    unknown = [one.id for one in own if one.eye_px_p50 is None]
+    unfit = [one.id for one in own if one.eye_px_p50 is not None and one.verdict not in allowed]
+    if unfit:
+        return _Finding(_FAIL, rule, f"too few pixels a face: {', '.join(unfit)}", keys)
+    if unknown:
+        return _Finding(_UNKNOWN, rule, f"no eye distance on {', '.join(unknown)}", keys)
+    return _Finding(_PASS, rule, f"{len(own)} cameras give enough pixels", keys)
+
+
+def _evidence(entry: SystemEntry, seen: Evidences) -> _Finding:
+    rule = "thresholds and error rates rest on enough people and errors; nothing is missing"
+    row = _primary(entry, seen.accuracy)
+    keys = ("data", f"accuracy[system={entry.name},primary=true]")
+    reasons = list(_thin(row))
+    if seen.record.synthetic:
+        reasons.insert(0, "the scores are made up")
+    if seen.data.missing_answers:
+        reasons.insert(0, f"{seen.data.missing_answers} searches were not run")
+    if reasons:
+        return _Finding(_UNKNOWN, rule, reasons[0], keys)
+    why = f"{row.fnir.people} people searched for, {row.fpir.people} absent people"
+    return _Finding(_PASS, rule, why, keys)
+
+
+def _thin(row: AccuracyResult) -> Iterator[str]:
+    if row.threshold is None:
+        yield f"no threshold at this FPIR: {row.chosen.reason if row.chosen else ''}"
+    elif row.chosen and not row.chosen.sufficient:
+        yield f"the threshold: {row.chosen.reason}"
+    for name, estimate in (("FPIR", row.fpir), ("FNIR", row.fnir)):
+        if estimate.ci is None or estimate.people < Evidence().min_people:
+            yield f"{name}: {estimate.reason}"
+
+
+def _accuracy(entry: SystemEntry, seen: Evidences) -> _Finding:
+    limit = seen.record.rules.requirements.max_fnir
+    row = _primary(entry, seen.accuracy)
+    rule = (
+        f"at a threshold chosen for FPIR {row.target_fpir:g}, the whole interval of FNIR is at "
+        f"most {limit:g}, and FPIR's is not above its target{_proposal(seen, 'max_fnir')}"
+    )
+    keys = (f"accuracy[system={entry.name},primary=true]",)
+    missed = _at_most(row.fnir, limit)
+    alarmed = row.fpir.ci is not None and row.fpir.ci.lo > (row.target_fpir or 1)
+    if alarmed:
+        return _Finding(_FAIL, rule, f"FPIR is above its target: {share(row.fpir)}", keys)
+    return _Finding(missed, rule, f"FNIR: {share(row.fnir)}", keys)
+
+
+def _equity(entry: SystemEntry, seen: Evidences) -> _Finding:
+    limit = seen.record.rules.requirements.max_group_ratio
+    rule = (
+        f"FNIR and FPIR of any two groups differ at most {limit:g} times, by the far ends of their "
+        f"intervals{_proposal(seen, 'max_group_ratio')}"
+    )
+    own = [one for one in seen.equity if one.system == entry.name and " x " not in one.attribute]
+    keys = (f"equity[system={entry.name}]",)
+    if not own:
+        return _Finding(_UNKNOWN, rule, "nobody carries a group label", keys)
+    found = [_spread(one, limit) for one in own]
+    worst = next((f for f in found if f.result == _FAIL), None)
+    worst = worst or next((f for f in found if f.result == _UNKNOWN), found[0])
+    return _Finding(worst.result, rule, worst.why, keys)
+
+
+def _spread(equity: EquityResult, limit: float) -> _Finding:
+    """Fails where even the near ends of two intervals lie too far apart; passes where even the far
+    ends do not, for every group."""
+    name = equity.attribute
+    hidden = [g.group for g in equity.per_group if g.suppressed]
+    unclear = bool(hidden)
+    for metric in ("fnir", "fpir"):
+        ends = [(g.group, *_ends(g, metric)) for g in equity.per_group]
+        known = [(group, lo, hi) for group, lo, hi in ends if lo is not None and hi is not None]
+        unclear = unclear or len(known) < max(2, len(ends))
+        for high, lo, hi in known:
+            for low, other_lo, other_hi in known:
+                if high != low and lo > limit * other_hi:
+                    why = f"{metric.upper()} by {name}: '{high}' over '{low}'"
+                    return _Finding(_FAIL, "", why, ())
+                unclear = unclear or (high != low and hi > limit * other_lo)
+    if unclear:
+        return _Finding(_UNKNOWN, "", f"by {name}: groups too small, or intervals too wide", ())
+    return _Finding(_PASS, "", f"by {name}: every group within the limit", ())
+
+
+def _ends(group: GroupResult, metric: str) -> tuple[float | None, float | None]:
+    estimate = group.fnir if metric == "fnir" else group.fpir
+    if estimate is None or estimate.ci is None or estimate.people < Evidence().min_people:
+        return None, None
+    return estimate.ci.lo, estimate.ci.hi
+
+
+def _operations(entry: SystemEntry, seen: Evidences) -> _Finding:
+    needs = seen.record.rules.requirements
+    rule = (
+        f"failed requests at most {needs.max_failed_requests:g} by the whole interval, p95 within "
+        f"{needs.max_p95_seconds:g} s{_proposal(seen, 'max_p95_seconds', 'max_failed_requests')}"
+    )
+    keys = (f"ops[system={entry.name}]",)
+    row = next(one for one in seen.ops if one.system == entry.name)
+    p95 = next((one.p95_ms for one in row.latencies if one.stage.startswith("answer")), None)
+    if p95 is None:
+        return _Finding(_UNKNOWN, rule, "no answer was timed", keys)
+    if p95 > 1000 * needs.max_p95_seconds:
+        return _Finding(_FAIL, rule, f"p95 is {p95 / 1000:.2g} s", keys)
+    failed = _at_most(row.failed_requests, needs.max_failed_requests)
+    why = f"p95 is {p95:,.0f} ms here; failed requests: {share(row.failed_requests)}"
+    return _Finding(failed, rule, why, keys)
+
+
+def _cost(entry: SystemEntry, seen: Evidences) -> _Finding:
+    budget = seen.record.rules.requirements.monthly_budget_usd
+    rule = "a month's cost, with no line missing, is within the budget"
+    keys = (f"cost.monthly[system={entry.name}]",)
+    month = next(one for one in seen.cost.monthly if one.system == entry.name)
+    if budget is None:
+        return _Finding(_UNKNOWN, rule, "no budget is stated", keys)
+    if month.total_usd > budget:
+        why = f"${month.total_usd:,.0f} a month is over ${budget:,.0f}"
+        return _Finding(_FAIL, rule, why, keys)
+    if month.missing:
+        return _Finding(_UNKNOWN, rule, f"not known: {', '.join(month.missing)}", keys)
+    return _Finding(_PASS, rule, f"${month.total_usd:,.0f} a month", keys)
+
+
+_JUDGES: Final[tuple[_Gate, ...]] = (
+    _terms, _cameras, _evidence, _accuracy, _equity, _operations, _cost,
+)  # fmt: skip
+
+
+# --- words ------------------------------------------------------------------------------------
+
+
+def _primary(entry: SystemEntry, accuracy: Sequence[AccuracyResult]) -> AccuracyResult:
+    return next(row for row in accuracy if row.system == entry.name and row.primary)
+
+
+def _at_most(estimate: EstimateResult, limit: float) -> Outcome:
+    verdict = verdict_at_most(estimate.estimate(), limit, Evidence())
+    return {Verdict.PASS: _PASS, Verdict.FAIL: _FAIL, Verdict.INSUFFICIENT: _UNKNOWN}[verdict]
+
+
+def _proposal(seen: Evidences, *names: str) -> str:
+    stated = all(f"requirements.{name}" in seen.record.stated for name in names)
+    return "" if stated else " (limit: a proposal, nobody stated one)"

@@ -1,0 +1,22 @@
+"""Rates in words, as every table and sentence of an evaluation prints them."""
+
+from __future__ import annotations
+
+from rekadapter.evaluation.results import EstimateResult
+
+
+def percent(rate: float) -> str:
+    """A rate as a percentage with two significant digits: ``0.034 %``, ``2.4 %``, ``100 %``."""
+    value = 100 * rate
+    return f"{value:.0f} %" if value >= 9.95 else f"{value:.2g} %"
+
+
+def share(estimate: EstimateResult) -> str:
+    """A rate in words: the value with its interval, a bound, or that it is not known."""
+    ci = estimate.ci
+    if estimate.value is not None and ci is not None:
+        few = "" if estimate.sufficient else "; few errors"
+        return f"{percent(estimate.value)} ({percent(ci.lo)} to {percent(ci.hi)}{few})"
+    if estimate.errors == 0 and ci is not None:
+        return f"none of {estimate.n} (at most {percent(ci.hi)}: {estimate.people} people)"
+    return f"not known ({estimate.reason})"

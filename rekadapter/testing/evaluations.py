@@ -1,0 +1,134 @@
+"""Evaluations made by hand, for tests of what reads them: made-up scores stored as answers are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from rekadapter.evaluation.answers import SearchedFace, Stage, StoredAnswer, StoredCandidate
+from rekadapter.evaluation.answers import StoredFailure as Failed
+from rekadapter.evaluation.evaluate import StoredEvaluation
+from rekadapter.evaluation.outcomes import PersonId, SearchOutcome
+from rekadapter.evaluation.protocol import Person, SplitRule, split_people
+from rekadapter.evaluation.record import (
+    EvaluationRecord,
+    Label,
+    PersonEntry,
+    Photograph,
+    SystemEntry,
+)
+from rekadapter.evaluation.rules import Rules
+from rekadapter.evaluation.runner import enroll_question, search_question
+from rekadapter.evaluation.synthetic import ScoreModel, SearchDesign, simulate_searches
+
+START: Final = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
+
+
+def made_up_evaluation(
+    design: SearchDesign,
+    models: Mapping[str, ScoreModel],
+    *,
+    default_threshold: float,
+    rules: Rules | None = None,
+) -> StoredEvaluation:
+    """Scores drawn from each system's model, as if its answers had been stored.
+
+    The record is marked synthetic, so that no report of it can conclude anything.
+    """
+    searched = {
+        name: simulate_searches(design, model, system)
+        for system, (name, model) in enumerate(models.items())
+    }
+    outcomes = next(iter(searched.values()))
+    record = _record(design, outcomes, tuple(models), default_threshold, rules or Rules())
+    answers = {
+        answer.question.key: answer
+        for name, own in searched.items()
+        for answer in _answers(record, name, own)
+    }
+    return StoredEvaluation(record, answers)
+
+
+def _record(
+    design: SearchDesign,
+    outcomes: tuple[SearchOutcome, ...],
+    systems: tuple[str, ...],
+    default_threshold: float,
+    rules: Rules,
+) -> EvaluationRecord:
+    groups = {outcome.person: outcome.groups for outcome in outcomes}
+    absent = [
+        Person(o.person, o.groups) for o in {o.person: o for o in outcomes if not o.mated}.values()
+    ]
+    calibration = split_people(absent, SplitRule(rules.calibration_share, rules.seed)).calibration
+    people = sorted({*groups, *design.gallery_people})
+    return EvaluationRecord(
+        tool_version="test",
+        rules=rules,
+        stated=(),
+        people=tuple(
+            PersonEntry(
+                id=person,
+                enrolled=person.startswith("g"),
+                side="calibration" if person in calibration else "test",
+                groups=tuple(
+                    Label(attribute=g.attribute, value=g.value) for g in groups.get(person, ())
+                ),
+            )
+            for person in people
+        ),
+        gallery=tuple(_photograph(f"{p}-enrolled", p) for p in design.gallery_people),
+        probes=tuple(_photograph(outcome.search_id, outcome.person) for outcome in outcomes),
+        systems=tuple(_system(name, default_threshold) for name in systems),
+        held_out=False,
+        synthetic=True,
+    )
+
+
+def _photograph(name: str, person: PersonId) -> Photograph:
+    return Photograph(sha256=hashlib.sha256(name.encode()).hexdigest(), person=person)
+
+
+def _system(name: str, default_threshold: float) -> SystemEntry:
+    return SystemEntry(
+        name=name,
+        kind="local",
+        model=f"{name} v1",
+        remote=False,
+        scale=f"{name} similarity",
+        scale_low=-10.0,
+        scale_high=10.0,
+        higher_is_closer=True,
+        default_threshold=default_threshold,
+        match_all=-10.0,
+        max_candidates=4096,
+        details={"license": "CC0"},
+    )
+
+
+def _answers(
+    record: EvaluationRecord, system: str, outcomes: tuple[SearchOutcome, ...]
+) -> Iterator[StoredAnswer]:
+    model = f"{system} v1"
+    for number, photograph in enumerate(record.gallery):
+        yield StoredAnswer(
+            question=enroll_question(record, system, model, photograph),
+            answered_at=START + timedelta(seconds=number),
+            read_seconds=0.002,
+            answer_seconds=0.05,
+            enrolled=1,
+        )
+    for number, (photograph, outcome) in enumerate(zip(record.probes, outcomes, strict=True)):
+        failed = outcome.failure
+        yield StoredAnswer(
+            question=search_question(record, system, model, photograph),
+            answered_at=START + timedelta(seconds=1000 + number),
+            read_seconds=0.002,
+            answer_seconds=0.05 + 0.001 * (number % 97),
+            candidates=tuple(StoredCandidate(c.subject, c.score) for c in outcome.candidates),
+            limit=4096,
+            failure=Failed(Stage.ACQUIRE, failed.cause) if failed else None,
+            face=None if failed else SearchedFace(eye_distance_px=40.0 + number % 31),
+        )
