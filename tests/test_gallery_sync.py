@@ -58,22 +58,26 @@ PRICE = 0.001
 
 
 def png(number: int) -> bytes:
-    """The photograph of that number; those from 90 on show nobody."""
+    """The photograph of that number; number 80 shows two, those from 90 on nobody."""
     return encode_png(Image.from_pixels(np.full((4, 4, 3), number, dtype=np.uint8)))
 
 
 FACELESS = frozenset(Image.from_bytes(png(number)).digest() for number in range(90, 100))
 
+TWO_FACES = Image.from_bytes(png(80)).digest()
+
 
 @dataclass(frozen=True, slots=True)
 class OneFace:
-    """Every photograph shows one face, unless its number says nobody."""
+    """Every photograph shows one face, unless its number says nobody, or two."""
 
     def find(self, image: Image, subject: SubjectId | None) -> Sequence[SeenFace]:
         del subject
         if image.digest() in FACELESS:
             return []
-        return [SeenFace(DetectedFace(BoundingBox(0, 0, 1, 1), 99.0), NoTemplate())]
+        boxes = [BoundingBox(0, 0, 1, 1), BoundingBox(0, 0, 0.5, 0.5)]
+        shown = boxes if image.digest() == TWO_FACES else boxes[:1]
+        return [SeenFace(DetectedFace(box, 99.0), NoTemplate()) for box in shown]
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +308,16 @@ def test_a_face_that_somebody_removed_is_enrolled_again(bench: Bench) -> None:
     face = next(iter(bench.a.inner.faces(G)))
     bench.a.inner.remove(G, [face.face_id])
     assert [len(side.enroll) for side in bench.plan(roster).sides] == [1, 0]
+
+
+def test_faces_left_out_are_enrolled_once_they_are_asked_for(bench: Bench) -> None:
+    roster = bench.roster(ann=[80])
+    every = SyncOptions(EnrollOptions(max_faces=None))
+    bench.sync(roster)
+    bench.sync(roster, every)
+    assert bench.a.holds() == Counter({ANN: 2})
+    assert bench.plan(roster, every).is_empty
+    assert bench.plan(roster).is_empty
 
 
 def test_without_notes_everything_is_enrolled_again_to_the_same_result(bench: Bench) -> None:

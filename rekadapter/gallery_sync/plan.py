@@ -212,19 +212,24 @@ class _Sorting:
             # also those of a photograph that has to be enrolled again, as one of its faces is gone
             here = {one for one in note.face_ids if (photo.subject, one) in self._listed}
             self.explained |= here
-            (self.present if here == set(note.face_ids) else self.enroll).append(photo)
+            whole = here == set(note.face_ids) and not self._may_give_more(note)
+            (self.present if whole else self.enroll).append(photo)
         elif self._would_fail_again(note):
             self.failed.append(KnownFailure(photo, note.reasons))
         else:
             self.enroll.append(photo)
 
     def _would_fail_again(self, note: Note) -> bool:
+        same_model = note.model == self._model
+        return same_model and self._asked_alike(note) and not self._options.retry_failed
+
+    def _may_give_more(self, note: Note) -> bool:
+        """Faces were left out, by options that are others now."""
+        return bool(note.reasons) and not self._asked_alike(note)
+
+    def _asked_alike(self, note: Note) -> bool:
         asked = self._options.enroll
-        return (
-            not self._options.retry_failed
-            and note.model == self._model
-            and (note.max_faces, note.quality) == (asked.max_faces, asked.quality)
-        )
+        return (note.max_faces, note.quality) == (asked.max_faces, asked.quality)
 
 
 def _others(

@@ -197,6 +197,11 @@ def _of_constraint(error: ConstraintError, violation_code: str) -> Fault:
 
 
 def _of_table(error: RekadapterError, collection: str) -> Fault:
+    if isinstance(error, errors.DeadlineExceededError) and isinstance(
+        error.__cause__, RekadapterError
+    ):
+        # in front of a remote backend: what the retries failed of is what the client can act on
+        return _of_table(error.__cause__, collection)
     row = next(_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE)
     hint = error.retry_after_seconds if isinstance(error, errors.ThrottledError) else None
     return Fault(
