@@ -240,6 +240,19 @@ def test_a_feed_s_own_rate_goes_first(clip: Path, fps: float, count: int) -> Non
         assert len(run.records) == count
 
 
+def test_single_photographs_all_count(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(4):
+        (folder / f"{number}.jpg").write_bytes(encode_jpeg(picture(ANN, size=SIZE), 95))
+    with rig({"lobby": feed(folder)}, frames_per_second=0.1) as run:
+        run.create()
+        run.client.start_stream_processor(Name="door")
+        run.until("STOPPED")
+        offsets = [r["InputInformation"]["KinesisVideo"] for r in run.records]
+        assert [o["FrameOffsetInSeconds"] for o in offsets] == [0, 1, 0, 1]
+
+
 def test_a_stopped_processor_can_run_again(run: Rig) -> None:
     run.create()
     for runs in (1, 2):

@@ -19,6 +19,7 @@ import av
 import boto3
 import pytest
 from moto import mock_aws
+from moto.server import ThreadedMotoServer
 from moto.sns.models import sns_backends
 
 from rekadapter.backends.memory import MemoryRecognizer
@@ -787,6 +788,50 @@ def test_sns_gets_the_message() -> None:
         with pytest.raises(Exception, match="SNS did not take"):
             notifier.tell(arn + "-not", "over")
         notifier.close()
+
+
+@pytest.fixture
+def cloud() -> Iterator[str]:
+    """moto's S3, SNS and SQS over HTTP."""
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    yield f"http://127.0.0.1:{port}"
+    server.stop()
+
+
+def test_video_from_an_s3_endpoint_and_word_by_sns_and_sqs(
+    cloud: str, bucket: Path, recognizer: MemoryRecognizer
+) -> None:
+    s3, sns, sqs = (
+        boto3.client(name, endpoint_url=cloud, region_name="us-east-1")
+        for name in ("s3", "sns", "sqs")
+    )
+    s3.create_bucket(Bucket=BUCKET)
+    s3.upload_file(str(bucket / "lobby.mp4"), BUCKET, "lobby.mp4")
+    topic = sns.create_topic(Name="done")["TopicArn"]
+    queue = sqs.create_queue(QueueName="done")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn["QueueArn"])
+    options = BackgroundOptions(s3_endpoint=cloud, sns_endpoint=cloud, region="us-east-1")
+    with OpenedBackground(options) as opened:
+        service = RekognitionService(recognizer, s3=opened.objects, background=opened.background)
+        with ServiceServer(create_app(service)) as server:
+            client = held_to_the_model(client_for(server.url))
+            channel: NotificationChannelTypeDef = {**CHANNEL, "SNSTopicArn": topic}
+            job_id = client.start_face_detection(Video=video(), NotificationChannel=channel)[
+                "JobId"
+            ]
+            told = until(
+                lambda: sqs.receive_message(QueueUrl=queue).get("Messages"),
+                lambda messages: messages is not None,
+            )
+            notice = json.loads(json.loads(told[0]["Body"])["Message"])
+            assert (notice["JobId"], notice["Status"]) == (job_id, "SUCCEEDED")
+            assert len(client.get_face_detection(JobId=job_id)["Faces"]) == 15
+            client.close()
+    for used in (s3, sns, sqs):
+        used.close()
 
 
 # --- ending -----------------------------------------------------------------------------------

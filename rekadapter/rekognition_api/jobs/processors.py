@@ -11,7 +11,8 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import TracebackType
@@ -26,6 +27,7 @@ from rekadapter.errors import (
     RekadapterError,
 )
 from rekadapter.feeds import Feed, FeedSpec, Frame, LostFrame, open_feed
+from rekadapter.feeds.frames import Sampler
 from rekadapter.rekognition_api.faults import (
     INVALID_PARAMETER,
     Fault,
@@ -215,12 +217,13 @@ class StreamProcessors:
         Raises:
             FaultError: there is none of that name, it runs already, or too many do.
         """
-        made = searcher(self.describe(key).plan)
+        plan = self.describe(key).plan
+        made = searcher(plan)
         with self._lock:
             if self._closed:
                 raise BackendClosedError("the service starts no more processors: it was closed")
             held = self._found(key)
-            if not _is_idle(held):
+            if not _is_idle(held) or held.processor.plan != plan:  # or made anew meanwhile
                 raise in_use("Specified resource is in use.")
             running = sum(
                 not _is_idle(other) and other_key.account == key.account
@@ -317,13 +320,20 @@ class StreamProcessors:
         with self._lock:
             if not stop.is_set():
                 self._set(held, ProcessorState.RUNNING, None)
-        for frame in feed.frames():
-            if stop.is_set():
-                return
-            record = _searched(frame, searcher)
-            if record is not None:
-                sink.put(record)
-            self._count(held, missed=record is None)
+        with _ended(feed.frames()) as frames:
+            for frame in _sampled(frames, self._rate(feed)):
+                if stop.is_set():
+                    return
+                record = _searched(frame, searcher)
+                if record is not None:
+                    sink.put(record)
+                self._count(held, missed=record is None)
+
+    def _rate(self, feed: Feed) -> float | None:
+        """How many frames of a second are taken; a feed with a rate of its own keeps it, and single
+        photographs all count."""
+        own = feed.spec.fps is not None or not feed.continuous
+        return None if own else self._settings.frames_per_second
 
     def _count(self, held: _Held, *, missed: bool) -> None:
         with self._lock:
@@ -338,7 +348,7 @@ class StreamProcessors:
             raise invalid_parameter(
                 "Request has invalid parameters: no feed stands for the KinesisVideoStream here."
             )
-        return spec if spec.fps else replace(spec, fps=self._settings.frames_per_second)
+        return spec
 
     def _sink(self, plan: ProcessorPlan) -> RecordSink:
         sink = self._settings.outputs.get(_stream_name(plan.data_arn))
@@ -367,6 +377,23 @@ def _stream_name(arn: str) -> str:
     has no slash. Empty for an ARN of another form."""
     found = _STREAM.fullmatch(arn)
     return found[1] if found else ""
+
+
+@contextmanager
+def _ended(frames: Iterator[Frame | LostFrame]) -> Iterator[Iterator[Frame | LostFrame]]:
+    """Has a feed let go of its source at once, where it can."""
+    try:
+        yield frames
+    finally:
+        if isinstance(frames, Generator):
+            frames.close()
+
+
+def _sampled(
+    frames: Iterator[Frame | LostFrame], rate: float | None
+) -> Iterator[Frame | LostFrame]:
+    sampler = Sampler(rate)
+    return (one for one in frames if isinstance(one, LostFrame) or sampler.wants(one.seconds))
 
 
 def _searched(frame: Frame | LostFrame, searcher: Searcher) -> bytes | None:

@@ -259,13 +259,13 @@ class FaceSearch:
         )
         kept = found.faces[: self._context.settings.max_faces_per_image]
         tracks = self._tracker.update(frame.seconds, kept).tracks
-        # Tracks count from 1, persons from 0. Frames come in order, so each face has a track.
         return [
-            _result((track or 1) - 1, self._person(frame, (track or 1) - 1, face))
+            _result(track or 0, self._person(frame, track, face))
             for track, face in zip(tracks, kept, strict=True)
         ]
 
-    def _person(self, frame: Frame, index: int, face: FaceIdentification) -> WireObject:
+    def _person(self, frame: Frame, track: int | None, face: FaceIdentification) -> WireObject:
+        index = None if track is None else track - 1  # tracks count from 1, persons from 0
         return {
             "Timestamp": _milliseconds(frame),
             "Person": {"Index": index, "Face": shapes.face_detail(face.face)},
