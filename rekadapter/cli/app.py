@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rekadapter import __version__
-from rekadapter.cli import demo, doctor, evaluate, galleries, images, models, runs, serve
+from rekadapter.cli import demo, doctor, evaluate, galleries, images, models, plan, runs, serve
 from rekadapter.cli.options import ConfigFile
 from rekadapter.cli.session import Session
 
@@ -55,6 +55,7 @@ app.command()(runs.run)
 app.command()(runs.compare)
 app.command()(evaluate.evaluate)
 app.command()(runs.report)
+app.command()(plan.plan)
 app.add_typer(galleries.gallery_app, name="gallery")
 app.command()(doctor.doctor)
 app.command()(serve.serve)

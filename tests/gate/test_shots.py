@@ -89,7 +89,7 @@ def test_a_crop_holds_head_and_shoulders_but_no_larger_face() -> None:
 
 REASONS: list[tuple[DetectedFace, Reason | None]] = [
     (face(0, 0, 100), None),
-    (face(0, 0, 100, eyes=11.9), Reason.FACE_TOO_SMALL),
+    (face(0, 0, 100, eyes=15.9), Reason.FACE_TOO_SMALL),
     (
         DetectedFace(face(0, 0, 100).box, 99.0, pose=Pose(0.0, 70.0, 0.0), eye_distance_px=40.0),
         Reason.EXTREME_POSE,
