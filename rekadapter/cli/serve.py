@@ -9,6 +9,17 @@ from typing import Annotated, Final
 
 import typer
 
+from rekadapter.cli.background import (
+    JobsDirectory,
+    S3Buckets,
+    S3Directory,
+    S3Endpoint,
+    S3Region,
+    SnsEndpoint,
+    StreamsFile,
+    VideoFps,
+    video_settings,
+)
 from rekadapter.cli.options import BackendName
 from rekadapter.cli.output import remark
 from rekadapter.cli.session import Session
@@ -24,6 +35,7 @@ from rekadapter.cli.shadowing import (
     shadowed,
 )
 from rekadapter.errors import UsageError
+from rekadapter.rekognition_api.jobs.opening import BackgroundOptions, OpenedBackground
 from rekadapter.rekognition_api.keys import KeyRing, keys_from_environment, read_keys
 from rekadapter.rekognition_api.server import ServerSettings, TlsFiles, create_app, serve_forever
 from rekadapter.rekognition_api.service import RekognitionService
@@ -67,6 +79,14 @@ def serve(
     shadow_bytes_total: ShadowBytesInAll = None,
     shadow_usd_total: ShadowUsdInAll = None,
     shadow_mirror: ShadowMirror = False,
+    s3_directory: S3Directory = None,
+    s3_endpoint: S3Endpoint = None,
+    s3_bucket: S3Buckets = None,
+    s3_region: S3Region = None,
+    sns_endpoint: SnsEndpoint = None,
+    jobs_directory: JobsDirectory = None,
+    video_fps: VideoFps = None,
+    streams: StreamsFile = None,
 ) -> None:
     """Serve a backend as AWS Rekognition, for any AWS SDK; ends with Ctrl-C."""
     session: Session = context.obj
@@ -82,10 +102,20 @@ def serve(
         usd_in_all=shadow_usd_total,
         mirror=shadow_mirror,
     )
+    background = BackgroundOptions(
+        s3_directory=s3_directory,
+        s3_endpoint=s3_endpoint,
+        s3_buckets=frozenset(s3_bucket or ()),
+        sns_endpoint=sns_endpoint,
+        region=s3_region,
+        streams_file=streams,
+        video=video_settings(jobs_directory, video_fps),
+    )
     with (
         session.backend(backend) as opened,
         shadowed(session, opened, shadowing) as recognizer,
         closing(SqliteTags(session.settings.data_dir / TAGS_FILE)) as tags,
+        OpenedBackground(background) as jobs,
     ):
 
         def announce(url: str) -> None:
@@ -93,7 +123,10 @@ def serve(
             if ring is None:
                 remark("signatures are not checked: whoever reaches it may do everything")
 
-        app = create_app(RekognitionService(recognizer, tags=tags), settings)
+        service = RekognitionService(
+            recognizer, s3=jobs.objects, tags=tags, background=jobs.background
+        )
+        app = create_app(service, settings)
         serve_forever(app, host, port, tls=tls, insecure=insecure, announce=announce)
 
 
