@@ -211,8 +211,8 @@ def _assumptions(request: LinkRequest) -> list[str]:
         return ["the hardware on the site, its power and its upkeep are not priced"]
     traffic, sending = request.traffic, request.sending
     return [
-        f"{traffic.people_per_hour:,.0f} people an hour and camera, {traffic.hours_per_day:g} hours "
-        f"a day, each {traffic.seconds_in_view:.1f} s in view with a face worth sending",
+        f"{traffic.people_per_hour:,.0f} people an hour and camera, {traffic.hours_per_day:g} "
+        f"hours a day, each {traffic.seconds_in_view:.1f} s in view with a face worth sending",
         f"track: {sending.shots_per_person:.1f} shots a person of {sending.shot_bytes:,.0f} bytes "
         "before base64 (+33 %) and headers",
         f"frame and crop: {sending.frames_per_second:g} looks a second; a whole frame has "
