@@ -191,7 +191,7 @@ class _Job:
         inputs = Inputs.of(record, self.checked)
         total = 0.0
         for entry, one in zip(record.systems, opened, strict=True):
-            left = pending(inputs, one.recognizer.capabilities, one.name, store, self.options)
+            left = pending(inputs, one.name, store, self.options)
             price = _price_of(entry, left)
             remark(_estimate_text(entry, left, price, self.workers))
             total += price or 0.0

@@ -31,6 +31,7 @@ from rekadapter.evaluation.metrics import (
     search_table,
 )
 from rekadapter.evaluation.outcomes import PersonId, turned
+from rekadapter.evaluation.rates import percent
 from rekadapter.evaluation.record import EvaluationRecord, SystemEntry
 from rekadapter.evaluation.results import (
     AccuracyResult,
@@ -149,7 +150,7 @@ class _Bench:
         for target in targets:
             choice = self.choice(target)
             point = at_choice(self._test, choice, self._rank, self._settings)
-            row = self._row(point, f"FPIR {target:g}")
+            row = self._row(point, f"FPIR {percent(target)}")
             yield row.model_copy(
                 update={
                     "basis": "equal_fpir",
@@ -222,7 +223,7 @@ class _Bench:
     def size_effect(self) -> GallerySizeResult:
         chosen = self.choice(self._rules.target_fpir).threshold
         at = self.system.turned_default if chosen is None else chosen
-        label = "shipped default" if chosen is None else f"FPIR {self._rules.target_fpir:g}"
+        label = "shipped default" if chosen is None else f"FPIR {percent(self._rules.target_fpir)}"
         few = len(self._test.people) < self._settings.evidence.min_people
         plan = SizePlan(rank=self._rank, seed=self._rules.seed)
         effect = gallery_size_effect(self.system.test, self._gallery, at, plan)

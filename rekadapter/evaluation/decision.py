@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rekadapter.evaluation.accuracy import AccuracySections
 from rekadapter.evaluation.gates import Evidences
+from rekadapter.evaluation.governance import answered_here
 from rekadapter.evaluation.rates import share
 from rekadapter.evaluation.results import (
     AccuracyResult,
@@ -114,6 +115,12 @@ def _cannot_say(seen: Evidences) -> Iterator[str]:
         "Whether the use is lawful, wanted or proportionate. No measurement answers that: see the "
         "governance fields, and who has to sign."
     )
+    for entry in seen.record.systems:
+        if answered_here(entry):
+            yield (
+                f"What AWS would have answered: '{entry.name}' was answered by this machine (its "
+                "endpoint is a loopback address)."
+            )
     if not seen.cameras:
         yield "How the systems fare on your cameras: the test used photographs."
     labeled = {one.attribute for one in seen.equity}

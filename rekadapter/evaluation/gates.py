@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from rekadapter.evaluation.governance import research_only, terms_flags
+from rekadapter.evaluation.governance import answered_here, research_only, terms_flags
 from rekadapter.evaluation.rates import share
 from rekadapter.evaluation.record import EvaluationRecord, SystemEntry
 from rekadapter.evaluation.results import (
@@ -117,6 +117,9 @@ def _terms(entry: SystemEntry, seen: Evidences) -> _Finding:
         return _Finding(_FAIL, rule, "the weights are licensed for research only", keys)
     if entry.kind == "memory":
         return _Finding(_FAIL, rule, terms_flags(entry)[0], keys)
+    if answered_here(entry):
+        why = "its answers came from this machine, not from the service named"
+        return _Finding(_UNKNOWN, rule, why, keys)
     missing = [field.label for field in seen.governance if field.value is None]
     if missing:
         why = f"{len(missing)} of {len(answers)} governance fields are not provided"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Final
+from urllib.parse import urlsplit
 
 from rekadapter.evaluation.record import EvaluationRecord, SystemEntry
 from rekadapter.evaluation.results import AnchorResult, GovernanceField
@@ -88,9 +89,23 @@ def terms_flags(entry: SystemEntry) -> tuple[str, ...]:
             "AWS's service card (2024-10-30) says that AWS has suspended police use; that it means "
             "criminal investigations was not checked"
         )
+    if answered_here(entry):
+        flags.append("answered by this machine (a loopback endpoint), and not by the service named")
     if entry.kind == "memory":
         flags.append("recognizes pictures, not people: for tests of programs only")
     return tuple(flags)
+
+
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def answered_here(entry: SystemEntry) -> bool:
+    """Whether a cloud's answers came from this machine: its endpoint is a loopback address."""
+    try:
+        host = urlsplit(entry.details.get("endpoint", "")).hostname
+    except ValueError:
+        return False
+    return entry.remote and host in _LOOPBACK
 
 
 def research_only(entry: SystemEntry) -> bool:

@@ -27,6 +27,11 @@ from rekadapter.evaluation.rules import Rules, Table
 EVALUATION_FILE: Final = "evaluation.json"
 SALT_FILE: Final = "evaluation-salt"
 _SCHEMA: Final = 1
+_IDENTIFYING: Final = (
+    "region", "endpoint", "pack", "detector_sha256", "embedder_sha256", "detection_threshold",
+    "detection_size", "face size",
+)  # fmt: skip
+"""details of a backend that tell its answers from another's"""
 
 
 class Label(Table):
@@ -90,6 +95,15 @@ class SystemEntry(Table):
     max_candidates: int
     details: dict[str, str]
     prices: tuple[PriceEntry, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """What its answers belong to: the model, where it runs, and what changes what it finds.
+
+        A service asked at another endpoint is another system, whatever name it goes by.
+        """
+        parts = [f"{key}={self.details[key]}" for key in _IDENTIFYING if key in self.details]
+        return "; ".join((self.model, *parts))
 
 
 class EvaluationRecord(Table):

@@ -38,7 +38,7 @@ from rekadapter.evaluation.answers import (
     StoredFailure,
 )
 from rekadapter.evaluation.dataset import CheckedDataset, CheckedSample
-from rekadapter.evaluation.record import EvaluationRecord, Photograph
+from rekadapter.evaluation.record import EvaluationRecord, Photograph, SystemEntry
 from rekadapter.imaging import Image
 from rekadapter.names import gallery_id
 from rekadapter.recognizer import Capabilities, FaceSelection, QualityFilter, Recognizer
@@ -112,14 +112,12 @@ class Pending:
     search: int
 
 
-def pending(
-    inputs: Inputs, capabilities: Capabilities, name: str, store: AnswerStore, options: Options
-) -> Pending:
+def pending(inputs: Inputs, name: str, store: AnswerStore, options: Options) -> Pending:
     """How many questions one system has to be asked: the base of every estimate.
 
     Enrollments count again where searches are pending and the gallery may be gone.
     """
-    asker = _Questions(inputs.record, name, capabilities.model)
+    asker = _asker(inputs.record, name)
     search = _unanswered((asker.search(one) for one in inputs.record.probes), store, options)
     enroll = _unanswered((asker.enroll(one) for one in inputs.record.gallery), store, options)
     return Pending(len(enroll), len(search))
@@ -146,12 +144,12 @@ def collect(
 
 
 @dataclass(frozen=True, slots=True)
-class _Questions:
+class Questions:
     """The questions of one system."""
 
     record: EvaluationRecord
-    system: str
-    model: str
+    entry: SystemEntry
+    gallery: str
 
     def search(self, photograph: Photograph) -> Question:
         return self._question(Kind.SEARCH, photograph)
@@ -160,18 +158,17 @@ class _Questions:
         return self._question(Kind.ENROLL, photograph, photograph.person)
 
     def _question(self, kind: Kind, photograph: Photograph, subject: str = "") -> Question:
-        gallery = self.record.gallery_sha256
-        return Question(kind, self.system, self.model, gallery, photograph.sha256, subject)
+        entry = self.entry
+        return Question(kind, entry.name, entry.identity, self.gallery, photograph.sha256, subject)
 
 
-def search_question(record: EvaluationRecord, system: str, model: str, one: Photograph) -> Question:
-    """The question that searching a photograph is, as the runner asks it."""
-    return _Questions(record, system, model).search(one)
+def questions(record: EvaluationRecord, entry: SystemEntry) -> Questions:
+    """The questions of one system, as the runner asks them."""
+    return Questions(record, entry, record.gallery_sha256)
 
 
-def enroll_question(record: EvaluationRecord, system: str, model: str, one: Photograph) -> Question:
-    """The question that enrolling a photograph is, as the runner asks it."""
-    return _Questions(record, system, model).enroll(one)
+def _asker(record: EvaluationRecord, system: str) -> Questions:
+    return questions(record, next(one for one in record.systems if one.name == system))
 
 
 def evaluation_gallery(record: EvaluationRecord) -> GalleryId:
@@ -216,7 +213,7 @@ class _Collector:
         self._stop = stop
         self._progress = progress
         self._gallery = evaluation_gallery(inputs.record)
-        self._asker = _Questions(inputs.record, system.name, self._capabilities.model)
+        self._asker = _asker(inputs.record, system.name)
 
     @property
     def _capabilities(self) -> Capabilities:

@@ -27,7 +27,7 @@ from rekadapter.evaluation.outcomes import (
     turned,
 )
 from rekadapter.evaluation.record import EvaluationRecord, PersonEntry, Photograph, SystemEntry
-from rekadapter.evaluation.runner import enroll_question, search_question
+from rekadapter.evaluation.runner import questions
 from rekadapter.types import ScoreScale
 
 Answers = Mapping[str, StoredAnswer]
@@ -118,6 +118,7 @@ class _Reader:
         self._record = record
         self._entry = entry
         self._answers = answers
+        self._questions = questions(record, entry)
         self._scale = scale_of(entry)
         self._people = {person.id: person for person in record.people}
         self._enrollments = self._enroll_answers()
@@ -144,9 +145,7 @@ class _Reader:
         )
 
     def _search_answer(self, photograph: Photograph) -> StoredAnswer | None:
-        entry = self._entry
-        question = search_question(self._record, entry.name, entry.model, photograph)
-        return self._answers.get(question.key)
+        return self._answers.get(self._questions.search(photograph).key)
 
     def _answered(self, photographs: Iterable[Photograph]) -> tuple[AnsweredPhotograph, ...]:
         found = ((one, self._search_answer(one)) for one in photographs)
@@ -155,8 +154,7 @@ class _Reader:
     # --- enrollment ---------------------------------------------------------------------------
 
     def _enroll_answers(self) -> tuple[StoredAnswer, ...]:
-        name, model = self._entry.name, self._entry.model
-        asked = (enroll_question(self._record, name, model, one) for one in self._record.gallery)
+        asked = (self._questions.enroll(one) for one in self._record.gallery)
         found = (self._answers.get(question.key) for question in asked)
         return tuple(answer for answer in found if answer)
 

@@ -20,7 +20,7 @@ from rekadapter.evaluation.record import (
     SystemEntry,
 )
 from rekadapter.evaluation.rules import Rules
-from rekadapter.evaluation.runner import enroll_question, search_question
+from rekadapter.evaluation.runner import questions
 from rekadapter.evaluation.synthetic import ScoreModel, SearchDesign, simulate_searches
 
 START: Final = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
@@ -111,10 +111,10 @@ def _system(name: str, default_threshold: float) -> SystemEntry:
 def _answers(
     record: EvaluationRecord, system: str, outcomes: tuple[SearchOutcome, ...]
 ) -> Iterator[StoredAnswer]:
-    model = f"{system} v1"
+    asked = questions(record, next(one for one in record.systems if one.name == system))
     for number, photograph in enumerate(record.gallery):
         yield StoredAnswer(
-            question=enroll_question(record, system, model, photograph),
+            question=asked.enroll(photograph),
             answered_at=START + timedelta(seconds=number),
             read_seconds=0.002,
             answer_seconds=0.05,
@@ -123,7 +123,7 @@ def _answers(
     for number, (photograph, outcome) in enumerate(zip(record.probes, outcomes, strict=True)):
         failed = outcome.failure
         yield StoredAnswer(
-            question=search_question(record, system, model, photograph),
+            question=asked.search(photograph),
             answered_at=START + timedelta(seconds=1000 + number),
             read_seconds=0.002,
             answer_seconds=0.05 + 0.001 * (number % 97),
