@@ -11,6 +11,7 @@ import typer
 from typer.main import get_command
 
 from rekadapter.cli.app import app
+from rekadapter.evaluation.results import report_schema
 
 CLI_PAGE = Path(__file__).with_name("cli.md")
 _WIDTH = 96
@@ -41,4 +42,5 @@ def _helps(context: typer.Context) -> Iterator[tuple[str, str]]:
 
 if __name__ == "__main__":
     CLI_PAGE.write_text(cli_reference(), encoding="utf-8")
+    CLI_PAGE.with_name("report.schema.json").write_text(report_schema(), encoding="utf-8")
     runpy.run_path(str(CLI_PAGE.with_name("api_coverage.py")), run_name="__main__")

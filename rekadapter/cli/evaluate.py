@@ -116,22 +116,24 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure backends on labeled people and write a report (answers are kept and asked once)."""
-    given = _rules(rules, target_fpir, seed)
-    loaded = load(dataset, layout, given) if dataset else None
+    given = parse_rules(read_toml(rules), str(rules)) if rules else None
+    fixed = _moved(given or Rules(), target_fpir, seed)
+    loaded = None
+    if dataset is not None:
+        fixed = _moved(load(dataset, layout, given).rules, target_fpir, seed)
+        loaded = load(dataset, layout, fixed)  # the seed deals the people
     if plan_only:
-        _show_plan(loaded.rules if loaded else given or Rules(), loaded)
+        _show_plan(fixed, loaded)
         return
     if loaded is None:
         raise UsageError("name a data set: a folder per person, or a protocol (.csv, .toml)")
-    if target_fpir or seed is not None:
-        loaded = Loaded(loaded.dataset, _moved(loaded.rules, target_fpir, seed))
     checked = check(loaded.dataset)
     session: Session = context.obj
     job = _Job(
         session=session,
         names=tuple(dict.fromkeys(backend or [session.settings.backend])),
         checked=checked,
-        rules=loaded.rules,
+        rules=fixed,
         out=out,
         max_usd=max_usd,
         workers=workers,
@@ -287,12 +289,6 @@ class _Bars:
 
 
 # --- before the first question ----------------------------------------------------------------
-
-
-def _rules(file: Path | None, target_fpir: float | None, seed: int | None) -> Rules | None:
-    if file is None:
-        return None
-    return _moved(parse_rules(read_toml(file), str(file)), target_fpir, seed)
 
 
 def _moved(rules: Rules, target_fpir: float | None, seed: int | None) -> Rules:

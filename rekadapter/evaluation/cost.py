@@ -136,10 +136,11 @@ def _per_1000(use: _Use) -> float | None:
 
 def _month(use: _Use) -> MonthlyResult:
     lines = (*(_cloud_lines(use) if use.remote else _local_lines(use)), _review_line(use))
+    known = [line.usd for line in lines if line.usd is not None]
     return MonthlyResult(
         system=use.entry.name,
         lines=lines,
-        total_usd=sum(line.usd for line in lines if line.usd is not None),
+        total_usd=sum(known) if known else None,
         missing=tuple(line.item for line in lines if line.usd is None),
     )
 
@@ -240,5 +241,5 @@ def _sensitivity(use: _Use) -> Iterator[SensitivityResult]:
             system=use.entry.name,
             input=words,
             change=f"{100 * (factor - 1):+.0f} %",
-            total_usd=_month(moved).total_usd,
+            total_usd=_month(moved).total_usd or 0.0,
         )

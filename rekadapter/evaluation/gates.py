@@ -255,12 +255,13 @@ def _cost(entry: SystemEntry, seen: Evidences) -> _Finding:
     month = next(one for one in seen.cost.monthly if one.system == entry.name)
     if budget is None:
         return _Finding(_UNKNOWN, rule, "no budget is stated", keys)
-    if month.total_usd > budget:
-        why = f"${month.total_usd:,.0f} a month is over ${budget:,.0f}"
+    total = month.total_usd or 0.0
+    if total > budget:
+        why = f"${total:,.0f} a month is over ${budget:,.0f}"
         return _Finding(_FAIL, rule, why, keys)
     if month.missing:
         return _Finding(_UNKNOWN, rule, f"not known: {', '.join(month.missing)}", keys)
-    return _Finding(_PASS, rule, f"${month.total_usd:,.0f} a month", keys)
+    return _Finding(_PASS, rule, f"${total:,.0f} a month", keys)
 
 
 _JUDGES: Final[tuple[_Gate, ...]] = (

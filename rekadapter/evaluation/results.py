@@ -436,12 +436,12 @@ class CostLine(Result):
 
 
 class MonthlyResult(Result):
-    """A month of one system. ``total_usd`` is the sum of the known lines; ``missing`` names what is
-    not in it."""
+    """A month of one system. ``total_usd`` is the sum of the known lines, None where no line is
+    known; ``missing`` names what is not in it."""
 
     system: str
     lines: tuple[CostLine, ...]
-    total_usd: float
+    total_usd: float | None
     missing: tuple[str, ...]
 
 

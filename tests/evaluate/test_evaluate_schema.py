@@ -22,7 +22,7 @@ def a_report() -> EvaluationReport:
 
 def test_the_published_schema_is_up_to_date() -> None:
     assert SCHEMA.read_text(encoding="utf-8") == report_schema(), (
-        "docs/report.schema.json is stale: write it with rekadapter.evaluation.results"
+        "docs/report.schema.json is stale: run `make docs`"
     )
 
 
