@@ -34,6 +34,10 @@ from rekadapter.types import (
     UserIdentification,
     UserSearch,
     Verification,
+    VideoDetection,
+    VideoJobId,
+    VideoObject,
+    VideoSearch,
 )
 
 
@@ -322,6 +326,83 @@ def user_gallery_of(recognizer: Recognizer) -> UserGallery | None:
     return recognizer.user_gallery if isinstance(recognizer, KeepsUsers) else None
 
 
+# --- stored video, for backends that search it ------------------------------------------------
+
+VIDEO_WAIT_SECONDS: Final = 3600.0
+"""How long a job on a stored video is waited for, unless told otherwise."""
+
+
+class StoredVideo(Protocol):
+    """Jobs on videos that lie where the backend's service reads them itself.
+
+    ``start_...`` returns as soon as the service has taken the job; ``..._result`` waits until the
+    job is over, at most ``wait_seconds`` (0 asks once), and gives everything found. A job that is
+    still IN_PROGRESS by then, and one that FAILED, are values. Whoever keeps the job id can ask
+    from anywhere, any number of times, also after an error.
+
+    Every method raises ``BackendClosedError`` after ``close()``, also one that is waiting, and a
+    ``BackendError`` where the service cannot answer.
+    """
+
+    def start_search(
+        self,
+        video: VideoObject,
+        gallery: GalleryId,
+        *,
+        threshold: ComparisonScore,
+        token: str | None = None,
+    ) -> VideoJobId:
+        """Every face of the video against the gallery.
+
+        Two calls with the same ``token`` and the same rest start one job. Without one each call
+        starts a job of its own, and exactly one, however often the request has to be repeated.
+
+        Raises:
+            GalleryNotFoundError: no gallery of that name.
+            ScaleMismatchError: the threshold is on another scale.
+        """
+        ...
+
+    def search_result(
+        self, job_id: VideoJobId, *, wait_seconds: float = VIDEO_WAIT_SECONDS
+    ) -> VideoSearch:
+        """What ``start_search`` found.
+
+        Raises:
+            VideoJobNotFoundError: no such job.
+            StoppedError: the run ended first; the job goes on.
+        """
+        ...
+
+    def start_detection(self, video: VideoObject, *, token: str | None = None) -> VideoJobId:
+        """Every face of the video; ``token`` as for ``start_search``."""
+        ...
+
+    def detection_result(
+        self, job_id: VideoJobId, *, wait_seconds: float = VIDEO_WAIT_SECONDS
+    ) -> VideoDetection:
+        """What ``start_detection`` found.
+
+        Raises:
+            VideoJobNotFoundError: no such job.
+            StoppedError: the run ended first; the job goes on.
+        """
+        ...
+
+
+@runtime_checkable
+class SearchesStoredVideo(Protocol):
+    """What a recognizer has besides ``Recognizer`` where it takes jobs on stored videos."""
+
+    @property
+    def stored_video(self) -> StoredVideo | None: ...
+
+
+def stored_video_of(recognizer: Recognizer) -> StoredVideo | None:
+    """A recognizer's jobs on stored videos; None for a backend that takes none."""
+    return recognizer.stored_video if isinstance(recognizer, SearchesStoredVideo) else None
+
+
 # --- what a backend is given ------------------------------------------------------------------
 
 
@@ -360,6 +441,45 @@ class Pacer(Protocol):
 
     def wait_to_send(self, size_bytes: int) -> float:
         """Blocks until ``size_bytes`` may be sent and returns the seconds waited."""
+        ...
+
+
+class Upload(Protocol):
+    """One attempt of a request on its way over the uplink; used by one thread."""
+
+    @property
+    def waited_seconds(self) -> float:
+        """Spent in ``turn`` so far."""
+        ...
+
+    def turn(self, left_bytes: int) -> int:
+        """Blocks until a slice of the ``left_bytes`` still to be sent may go; returns its size, 1
+        to ``left_bytes``.
+
+        Raises:
+            StoppedError: the run ended first; nothing more may be sent.
+        """
+        ...
+
+    def look(self, unacknowledged_bytes: int) -> None:
+        """So many of the bytes sent are not known to have arrived; to be told whenever known."""
+        ...
+
+    def answered(self) -> None:
+        """The answer has begun to come."""
+        ...
+
+    def end(self, wire_bytes: int) -> None:
+        """The attempt is over, however it went; ``wire_bytes`` were sent for it in all."""
+        ...
+
+
+@runtime_checkable
+class BodyPacer(Pacer, Protocol):
+    """A pacer that also paces inside a request, and learns from what becomes of it."""
+
+    def begin(self) -> Upload:
+        """An upload whose turns come after those of all that have begun before."""
         ...
 
 

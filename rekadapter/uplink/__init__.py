@@ -1,7 +1,21 @@
 """The bytes from the site to the cloud: how many, in which order, and when."""
 
 from rekadapter.uplink.bucket import TokenBucket, parse_rate, request_budget
+from rekadapter.uplink.link import LinkRate, Phase
 from rekadapter.uplink.outbox import Outbox, Taken
-from rekadapter.uplink.pacer import UplinkPacer
+from rekadapter.uplink.pacer import PacedUpload, UplinkPacer, UplinkState
+from rekadapter.uplink.schedule import Schedule
 
-__all__ = ["Outbox", "Taken", "TokenBucket", "UplinkPacer", "parse_rate", "request_budget"]
+__all__ = [
+    "LinkRate",
+    "Outbox",
+    "PacedUpload",
+    "Phase",
+    "Schedule",
+    "Taken",
+    "TokenBucket",
+    "UplinkPacer",
+    "UplinkState",
+    "parse_rate",
+    "request_budget",
+]

@@ -7,9 +7,13 @@ from typing import Final
 
 from rekadapter.errors import ConfigError
 
-BURST_SECONDS: Final = 0.4
-"""Seconds of the rate that may pass at once: 4 % of a 10 s window, so that requests of at most that
-size keep every window within 5 % of the cap."""
+BURST_SECONDS: Final = 0.2
+"""Seconds of the rate that may pass at once: 2 % of a window of 10 s."""
+
+_NEGLIGIBLE_BYTES: Final = 1e-3
+
+_UPLOAD_SECONDS: Final = 1.0
+"""How long one image may take up the whole uplink while others wait behind it."""
 
 _MAX_IMAGE_BYTES: Final = 5_242_880
 """Largest image Rekognition takes as bytes (service model rekognition/2016-06-27)."""
@@ -18,46 +22,62 @@ _LEAST_IMAGE_BYTES: Final = 8_192
 
 
 class TokenBucket:
-    """Tokens are bytes: ``rate`` a second flow in, up to ``burst`` stay; a request takes its own.
+    """Tokens are bytes: ``rate`` a second flow in, up to ``burst`` stay, each byte takes one.
 
-    Requests are let through in the order of their reservations. One larger than ``burst`` waits for
-    a full bucket and leaves a debt, so that the rate holds in the long run. In any interval of
-    ``t`` seconds at most ``rate * t + max(burst, largest request)`` bytes are let through.
-    Not thread-safe; ``UplinkPacer`` is.
+    In any interval of ``t`` seconds at most ``rate * t + burst`` bytes are taken, as long as only
+    what ``delay`` lets through is taken, in parts of at most ``burst``. More may be taken (what has
+    passed has passed): it is owed, and the rate still holds in the long run. Not thread-safe.
     """
 
     def __init__(self, rate: float, burst: float, *, now: float) -> None:
         """``rate`` in bytes a second, ``burst`` in bytes; the bucket starts full at ``now``."""
+        self._tokens = self._rate = self._burst = 0.0
+        self._as_of = now
+        self.change(rate, burst, now=now)
+        self._tokens = burst
+
+    @property
+    def rate(self) -> float:
+        return self._rate
+
+    def change(self, rate: float, burst: float, *, now: float) -> None:
+        """Another rate and burst from ``now`` on."""
         if not (math.isfinite(rate) and rate > 0 and math.isfinite(burst) and burst > 0):
             raise ValueError(f"rate and burst have to be above 0, not {rate} and {burst}")
-        self._rate = rate
-        self._burst = burst
-        self._tokens = burst
-        self._as_of = now
+        self._fill(now)
+        self._rate, self._burst = rate, burst
+        self._tokens = min(burst, self._tokens)
 
-    def reserve(self, size_bytes: int, *, now: float) -> float:
-        """Takes ``size_bytes`` and returns the seconds from ``now`` until they may be sent."""
-        if size_bytes < 0:
-            raise ValueError(f"a request cannot have {size_bytes} bytes")
-        # The bucket's own time runs ahead of ``now`` while earlier reservations are still waiting.
-        start = max(now, self._as_of)
-        tokens = min(self._burst, self._tokens + (start - self._as_of) * self._rate)
-        missing = max(0.0, min(size_bytes, self._burst) - tokens)
-        self._as_of = start + missing / self._rate
-        self._tokens = tokens + missing - size_bytes
-        return max(0.0, self._as_of - now)
+    def delay(self, size_bytes: int, *, now: float) -> float:
+        """Seconds from ``now`` until ``size_bytes`` may pass; for more than the burst, until the
+        bucket is full."""
+        self._fill(now)
+        missing = min(size_bytes, self._burst) - self._tokens
+        # less is rounding: a wait so short would not move a clock
+        return missing / self._rate if missing > _NEGLIGIBLE_BYTES else 0.0
+
+    def take(self, size_bytes: int, *, now: float) -> None:
+        """Counts ``size_bytes`` that pass now; a negative number gives back what did not."""
+        self._fill(now)
+        self._tokens = min(self._burst, self._tokens - size_bytes)
+
+    def _fill(self, now: float) -> None:
+        # A clock read by another thread may be a little behind.
+        elapsed = max(0.0, now - self._as_of)
+        self._as_of += elapsed
+        self._tokens = min(self._burst, self._tokens + elapsed * self._rate)
 
 
 def request_budget(bytes_per_second: float | None) -> int:
-    """Largest image, in bytes, whose request keeps every 10 s within 5 % of the cap.
+    """Largest image, in bytes, whose request takes a second of the whole uplink.
 
     A request in AWS's JSON carries its image as base64, 4 bytes for 3. None: no cap, so only
     Rekognition's own limit counts.
     """
-    if bytes_per_second is None:
+    if bytes_per_second is None or math.isinf(bytes_per_second):
         return _MAX_IMAGE_BYTES
-    in_burst = int(bytes_per_second * BURST_SECONDS * 3 / 4)
-    return min(max(in_burst, _LEAST_IMAGE_BYTES), _MAX_IMAGE_BYTES)
+    in_time = int(bytes_per_second * _UPLOAD_SECONDS * 3 / 4)
+    return min(max(in_time, _LEAST_IMAGE_BYTES), _MAX_IMAGE_BYTES)
 
 
 _UNITS: Final = {

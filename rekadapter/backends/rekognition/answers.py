@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from rekadapter.errors import ConfigError
 from rekadapter.names import from_external_image_id
 from rekadapter.types import (
     BoundingBox,
@@ -35,6 +36,21 @@ logger = logging.getLogger(__name__)
 Json = Mapping[str, Any]
 
 SIMILARITY: Final = ScoreScale("AWS Rekognition Similarity", 0.0, 100.0)
+
+
+def check_threshold(threshold: ComparisonScore) -> None:
+    """Refuses one that is on another scale, or outside of Rekognition's.
+
+    Raises:
+        ScaleMismatchError: it is on another scale.
+        ConfigError: it is not within 0 and 100.
+    """
+    ComparisonScore(SIMILARITY.low, SIMILARITY).meets(threshold)
+    if not SIMILARITY.low <= threshold.value <= SIMILARITY.high:
+        raise ConfigError(
+            f"a threshold on the scale '{SIMILARITY.name}' lies within 0 and 100, "
+            f"not at {threshold.value:g}"
+        )
 
 
 def box_of(data: Json) -> BoundingBox:

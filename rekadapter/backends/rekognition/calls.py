@@ -61,6 +61,8 @@ _ALWAYS_THERE: Final[Mapping[str, tuple[str, ...]]] = {
     "DescribeCollection": ("FaceCount", "FaceModelVersion"),
     "DetectFaces": ("FaceDetails",),
     "DisassociateFaces": ("UserStatus",),
+    "GetFaceDetection": ("JobStatus",),
+    "GetFaceSearch": ("JobStatus",),
     "IndexFaces": ("FaceRecords",),
     "ListCollections": ("CollectionIds",),
     "ListFaces": ("Faces",),
@@ -69,6 +71,8 @@ _ALWAYS_THERE: Final[Mapping[str, tuple[str, ...]]] = {
     "SearchFacesByImage": ("FaceMatches",),
     "SearchUsers": ("UserMatches",),
     "SearchUsersByImage": ("UserMatches",),
+    "StartFaceDetection": ("JobId",),
+    "StartFaceSearch": ("JobId",),
 }
 """Members without which an answer is none. botocore takes an empty body, and text that is not JSON,
 for an answer without members; taken as it comes, that would read as "nobody matched"."""
@@ -225,7 +229,7 @@ class Caller:
             ) from error
         except BotoCoreError as error:
             # the service may have done its work although the answer got lost
-            tally.billed += 1 if exchange.sent else 0
+            tally.billed += 1 if exchange.complete else 0
             raise translate(error, request.operation, request.about) from error
         except ConnectionFailedError:
             tally.billed += 1

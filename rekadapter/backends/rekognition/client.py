@@ -23,7 +23,7 @@ from rekadapter.backends.rekognition.limits import (
     default_requests_per_second,
 )
 from rekadapter.backends.rekognition.options import RekognitionOptions
-from rekadapter.backends.rekognition.prices import PriceList
+from rekadapter.backends.rekognition.prices import STORED_VIDEO, PriceList
 from rekadapter.backends.rekognition.recognizer import RekognitionRecognizer, Setup
 from rekadapter.backends.rekognition.retry import RetryPolicy
 from rekadapter.backends.rekognition.wire import Wire
@@ -54,6 +54,7 @@ def open_recognizer(
         limiter=RequestLimiter(rates),
         retry=RetryPolicy(chosen.deadline_seconds, sleep=_sleeping_until(context.stop)),
     )
+    minute = prices.price_of(STORED_VIDEO, region)
     setup = Setup(
         backend=name,
         region=region,
@@ -63,8 +64,9 @@ def open_recognizer(
         jpeg_quality=chosen.jpeg_quality,
         min_face_px=chosen.min_face_px,
         price_sources=prices.sources(),
+        video_minute_usd=None if minute is None else minute.first_usd,
     )
-    return RekognitionRecognizer(caller, setup)
+    return RekognitionRecognizer(caller, setup, sleep=_sleeping_until(context.stop))
 
 
 def open_client(name: str, options: RekognitionOptions) -> Any:  # noqa: ANN401 - made at run time
@@ -110,7 +112,7 @@ def _sleeping_until(stop: threading.Event) -> Callable[[float], None]:
 
     def sleep(seconds: float) -> None:
         if stop.wait(seconds):
-            raise StoppedError("the run was stopped while a request waited to be tried again")
+            raise StoppedError("the run was stopped while it waited to ask again")
 
     return sleep
 

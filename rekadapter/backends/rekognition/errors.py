@@ -64,6 +64,7 @@ ERROR_TABLE: Final[Mapping[str, Rule]] = MappingProxyType(
         "ImageTooLargeException": Rule(
             ImageTooLargeError, "send at most 5 MB; max_image_bytes lowers the size sent"
         ),
+        "IdempotentParameterMismatchException": _MALFORMED,
         "InternalServerError": _UNAVAILABLE,
         "InvalidImageFormatException": Rule(
             InvalidImageError, "Rekognition reads JPEG and PNG: save the image again as one"
@@ -75,6 +76,10 @@ ERROR_TABLE: Final[Mapping[str, Rule]] = MappingProxyType(
         "InvalidS3ObjectException": Rule(
             InvalidRequestError, "check the bucket, its region and the right to read it"
         ),
+        "LimitExceededException": Rule(
+            QuotaExceededError,
+            "jobs under way have to end first (20 at once), or ask AWS for a higher quota",
+        ),
         "ProvisionedThroughputExceededException": _SLOW_DOWN,
         "ResourceAlreadyExistsException": Rule(GalleryExistsError, "choose another name"),
         "ResourceNotFoundException": Rule(
@@ -83,10 +88,11 @@ ERROR_TABLE: Final[Mapping[str, Rule]] = MappingProxyType(
         ),
         "ServiceQuotaExceededException": _QUOTA,
         "ThrottlingException": _SLOW_DOWN,
+        "VideoTooLargeException": Rule(
+            InvalidRequestError, "a stored video may have 10 GB and 6 hours: cut it"
+        ),
         # in its documentation for other operations, kept so that none surprises
         "ConflictException": _MALFORMED,
-        "IdempotentParameterMismatchException": _MALFORMED,
-        "LimitExceededException": _QUOTA,
         "ResourceInUseException": _MALFORMED,
         # of the protocol and of signing, common to AWS's JSON services
         "ValidationException": _MALFORMED,

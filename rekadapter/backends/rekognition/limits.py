@@ -24,6 +24,8 @@ OPERATIONS: Final = frozenset(
         "DescribeCollection",
         "DetectFaces",
         "DisassociateFaces",
+        "GetFaceDetection",
+        "GetFaceSearch",
         "IndexFaces",
         "ListCollections",
         "ListFaces",
@@ -32,6 +34,8 @@ OPERATIONS: Final = frozenset(
         "SearchFacesByImage",
         "SearchUsers",
         "SearchUsersByImage",
+        "StartFaceDetection",
+        "StartFaceSearch",
     }
 )
 """Every operation this backend calls."""
@@ -47,6 +51,7 @@ _SEARCHES: Final = frozenset(
         "SearchUsersByImage",
     }
 )
+_VIDEO_RESULTS: Final = frozenset({"GetFaceDetection", "GetFaceSearch"})
 _STATELESS: Final = frozenset({"CompareFaces", "DetectFaces"})
 
 
@@ -57,6 +62,8 @@ def default_requests_per_second(operation: str, region: str) -> float:
         return 50.0 if large else 5.0
     if operation in _STATELESS:
         return 100.0 if large else 25.0
+    if operation in _VIDEO_RESULTS:
+        return 20.0 if large else 5.0
     return 5.0
 
 

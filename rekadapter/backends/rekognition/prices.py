@@ -16,6 +16,9 @@ from rekadapter.errors import ConfigError
 STORAGE: Final = "storage"
 """In place of an operation: one stored face for one month."""
 
+STORED_VIDEO: Final = "stored video"
+"""In place of an operation: one minute of a video in one job."""
+
 _ANY_REGION: Final = "*"
 
 
@@ -88,7 +91,8 @@ class PriceList:
         return cls(tuple(entry.price() for entry in parsed.price), parsed.note)
 
     def price_of(self, operation: str, region: str) -> Price | None:
-        """The price of one ``operation`` (or ``STORAGE``) in ``region``; None if not known."""
+        """The price of one ``operation`` (or ``STORAGE``, ``STORED_VIDEO``) in ``region``; None if
+        not known."""
         return next((price for price in self.prices if price.covers(operation, region)), None)
 
     def sources(self) -> tuple[str, ...]:

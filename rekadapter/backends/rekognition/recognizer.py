@@ -11,7 +11,8 @@ reported): a face just enrolled may be missing from a list or a search made at o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ from rekadapter.backends.rekognition.images import (
 )
 from rekadapter.backends.rekognition.options import ADVISED_FACE_PX, MIN_IMAGE_SIDE_PX
 from rekadapter.backends.rekognition.users import FACE_ID, Access, RekognitionUsers
+from rekadapter.backends.rekognition.video import RekognitionVideo
 from rekadapter.errors import (
     BackendClosedError,
     ConfigError,
@@ -40,7 +42,13 @@ from rekadapter.errors import (
 )
 from rekadapter.imaging import Crop, Image
 from rekadapter.names import gallery_id, to_external_image_id
-from rekadapter.recognizer import Capabilities, FaceSelection, QualityFilter, UserGallery
+from rekadapter.recognizer import (
+    Capabilities,
+    FaceSelection,
+    QualityFilter,
+    StoredVideo,
+    UserGallery,
+)
 from rekadapter.types import (
     ComparisonScore,
     DetectedFace,
@@ -85,6 +93,7 @@ class Setup:
     jpeg_quality: int
     min_face_px: int
     price_sources: tuple[str, ...] = ()
+    video_minute_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,9 @@ class RekognitionRecognizer:
     than JPEG or PNG is sent as a JPEG of ``jpeg_quality``.
     """
 
-    def __init__(self, caller: Caller, setup: Setup) -> None:
+    def __init__(
+        self, caller: Caller, setup: Setup, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._caller = caller
         self._setup = setup
         self._limits = ImageLimits(setup.max_image_bytes, setup.jpeg_quality)
@@ -114,10 +125,17 @@ class RekognitionRecognizer:
         self._users = RekognitionUsers(
             Access(self._on_gallery, self._pages_of, self._sendable, self.describe_gallery)
         )
+        self._video = RekognitionVideo(
+            self._call, self._pages, minute_usd=setup.video_minute_usd, sleep=sleep
+        )
 
     @property
     def user_gallery(self) -> UserGallery:
         return self._users
+
+    @property
+    def stored_video(self) -> StoredVideo:
+        return self._video
 
     @property
     def capabilities(self) -> Capabilities:
@@ -153,7 +171,7 @@ class RekognitionRecognizer:
 
         Where AWS refuses the pair, DetectFaces on each image tells which one has no face.
         """
-        _check_threshold(threshold)
+        answers.check_threshold(threshold)
         request = self._request(
             "CompareFaces",
             {
@@ -306,7 +324,7 @@ class RekognitionRecognizer:
         At most 4096 candidates come back, whatever ``limit`` says. With ``FaceSelection.LARGEST``
         AWS gives the face's box without landmarks.
         """
-        _check_threshold(threshold)
+        answers.check_threshold(threshold)
         _check_count("limit", limit)
         query = _Query(gallery_id(gallery), threshold, min(limit, MAX_CANDIDATES), quality)
         if faces is FaceSelection.LARGEST:
@@ -380,7 +398,7 @@ class RekognitionRecognizer:
 
         A face enrolled less than about two seconds ago may not be found yet.
         """
-        _check_threshold(threshold)
+        answers.check_threshold(threshold)
         _check_count("limit", limit)
         probe, listed = self._enrolled_face(gallery, face_id)
         request = {
@@ -514,15 +532,6 @@ def _judged(
         detail = "AWS searched another face of the crop; its candidates were set aside"
         return _not_searched(face, Reason.OTHER_FACE_SEARCHED, detail)
     return FaceIdentification(face, found)
-
-
-def _check_threshold(threshold: ComparisonScore) -> None:
-    MATCH_ALL.meets(threshold)
-    if not SIMILARITY.low <= threshold.value <= SIMILARITY.high:
-        raise ConfigError(
-            f"a threshold on the scale '{SIMILARITY.name}' lies within 0 and 100, "
-            f"not at {threshold.value:g}"
-        )
 
 
 def _check_count(name: str, count: int) -> None:

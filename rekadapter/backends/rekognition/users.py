@@ -318,12 +318,7 @@ def _why(words: Sequence[str]) -> tuple[Reason, ...]:
 
 
 def _check(threshold: ComparisonScore, limit: int = 1) -> None:
-    ComparisonScore(SIMILARITY.low, SIMILARITY).meets(threshold)
-    if not SIMILARITY.low <= threshold.value <= SIMILARITY.high:
-        raise ConfigError(
-            f"a threshold on the scale '{SIMILARITY.name}' lies within 0 and 100, "
-            f"not at {threshold.value:g}"
-        )
+    answers.check_threshold(threshold)
     if limit < 1:
         raise ConfigError(f"limit has to be at least 1, not {limit}")
 

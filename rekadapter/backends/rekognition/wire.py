@@ -1,4 +1,7 @@
-"""Bytes on the wire, counted where they pass, and the wait for the uplink before each attempt.
+"""Bytes on the wire, counted where they pass, and the wait for the uplink in each attempt.
+
+A pacer that can is asked for every slice of a request as it is sent, and told what the kernel knows
+of its arrival; any other holds each attempt back as a whole.
 
 Three measures, best first; each record names the one it holds:
 
@@ -29,8 +32,8 @@ from urllib.parse import urlsplit
 
 from botocore import awsrequest
 
-from rekadapter.errors import ConnectionFailedError
-from rekadapter.recognizer import Pacer
+from rekadapter.errors import ConnectionFailedError, StoppedError
+from rekadapter.recognizer import BodyPacer, Pacer, Upload
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +44,14 @@ _TLS_RECORD_BYTES: Final = 16_384
 _TLS_OVERHEAD_BYTES: Final = 29
 """Header, explicit nonce and tag of an AES-GCM record (RFC 5288); TLS 1.3 adds 22 (RFC 8446)."""
 
+STALL_SECONDS: Final = 10.0
+"""A connection whose bytes nobody acknowledges for so long is given up (Linux, TCP_USER_TIMEOUT of
+RFC 5482). The kernel itself would try for many minutes at ever longer intervals, also long after
+the link is back."""
+
 _TCP_INFO_BYTES: Final = 256
+_IN_FLIGHT: Final = struct.Struct("=120xQ16xL52xQQ")
+"""tcpi_bytes_acked at 120 and tcpi_notsent_bytes at 144, then sent and retransmitted as below."""
 _COUNTERS: Final = struct.Struct("=128xQ64xQQ")
 """tcpi_bytes_received at 128, tcpi_bytes_sent at 200 and tcpi_bytes_retrans at 208 in struct
 tcp_info (linux/tcp.h, since 4.19); an older kernel gives a shorter one."""
@@ -67,19 +77,27 @@ class Exchange:
         "_before",
         "_counting",
         "_last",
+        "_waited",
+        "allowance",
         "body",
+        "complete",
         "computed_sent",
         "granted",
         "headers",
-        "pacer_wait",
         "received",
         "sent",
+        "stopped",
+        "upload",
     )
 
     def __init__(self, *, counting: bool) -> None:
         self._counting = counting
+        self._waited = 0.0
         self.granted = False
-        self.pacer_wait = 0.0
+        self.upload: Upload | None = None
+        self.allowance = 0
+        self.stopped: StoppedError | None = None
+        self.complete = False
         self.computed_sent = 0
         self.sent = 0
         self.received = 0
@@ -87,6 +105,57 @@ class Exchange:
         self.body: bytes | None = None
         self._before: tuple[int, int] | None = None
         self._last: tuple[int, int] | None = None
+
+    @property
+    def pacer_wait(self) -> float:
+        """Seconds spent waiting for the uplink."""
+        return self._waited + (self.upload.waited_seconds if self.upload else 0.0)
+
+    def hold_back(self, pacer: Pacer, size: int) -> None:
+        """Waits until the attempt, of ``size`` bytes, may be sent."""
+        self._waited += pacer.wait_to_send(size)
+        self.granted = True
+
+    def begin_upload(self, upload: Upload, size: int) -> None:
+        """Waits until the first slice of the attempt, of ``size`` bytes, may be sent."""
+        self.upload = upload
+        self.allowance = upload.turn(size)
+        self.granted = True
+
+    def slices(self, data: memoryview, sock: socket.socket | None) -> Iterator[memoryview]:
+        """``data`` in the parts that may be sent one after another; waits before each.
+
+        Raises:
+            StoppedError: the run ended first.
+        """
+        while data:
+            part = data if self.upload is None else data[: self._allowed(self.upload, data, sock)]
+            yield part
+            self.sent += len(part)
+            data = data[len(part) :]
+
+    def answer_begins(self) -> None:
+        if self.upload is not None:
+            self.upload.answered()
+
+    def end(self) -> None:
+        """To be called once, when nothing more will be sent or received."""
+        if self.upload is not None:
+            self.upload.end(self.measured().sent)
+
+    def _allowed(self, upload: Upload, data: memoryview, sock: socket.socket | None) -> int:
+        if not self.allowance:
+            try:
+                self.allowance = upload.turn(len(data))
+            except StoppedError as error:
+                # botocore would wrap it as a failure of the connection
+                self.stopped = error
+                raise
+            if sock is not None and (waiting := unacknowledged(sock)) is not None:
+                upload.look(waiting + self.allowance)
+        allowed = min(self.allowance, len(data))
+        self.allowance -= allowed
+        return allowed
 
     def connected(self) -> None:
         """A new connection was opened for this attempt: all of it counts."""
@@ -132,6 +201,7 @@ class Wire:
 
     def __init__(self, pacer: Pacer) -> None:
         self._pacer = pacer
+        self._body_pacer = pacer if isinstance(pacer, BodyPacer) else None
         self._local = threading.local()
         self._counting = False
 
@@ -160,8 +230,13 @@ class Wire:
         self._local.exchange = exchange
         try:
             yield exchange
+        except Exception:
+            if exchange.stopped is not None:
+                raise exchange.stopped from None
+            raise
         finally:
             self._local.exchange = None
+            exchange.end()
 
     def _before_send(self, request: Any, **_: object) -> None:  # noqa: ANN401 - botocore's own type
         exchange = self.current()
@@ -169,10 +244,11 @@ class Wire:
             return
         size = request_size(request)
         if not exchange.granted:
-            wait = self._pacer.wait_to_send(size)
-            exchange.granted = True
-            exchange.pacer_wait += wait
-            if wait > SIGNATURE_SECONDS:
+            if self._counting and self._body_pacer is not None:
+                exchange.begin_upload(self._body_pacer.begin(), size)
+            else:
+                exchange.hold_back(self._pacer, size)
+            if exchange.pacer_wait > SIGNATURE_SECONDS:
                 raise SignatureTooOld
         exchange.computed_sent = size
 
@@ -234,6 +310,30 @@ def tcp_counters(sock: socket.socket) -> tuple[int, int] | None:
     return sent - again, received
 
 
+def unacknowledged(sock: socket.socket) -> int | None:
+    """Bytes handed to the kernel that the other end has not acknowledged; None where it does not
+    say."""
+    option = getattr(socket, "TCP_INFO", None)
+    if option is None:
+        return None
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, option, _TCP_INFO_BYTES)
+    except OSError:
+        return None
+    if len(info) < _IN_FLIGHT.size:
+        return None
+    acknowledged, not_sent, sent, again = _IN_FLIGHT.unpack_from(info)
+    # the opening of the connection counts as an acknowledged byte
+    return max(0, int(not_sent + sent - again - acknowledged))
+
+
+def give_up_stalled(sock: socket.socket) -> None:
+    """Ends the connection's waits after ``STALL_SECONDS`` without an acknowledgment."""
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if option is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, option, int(STALL_SECONDS * 1000))
+
+
 Reporter = Callable[[], Exchange | None]
 
 
@@ -272,23 +372,31 @@ class _Counting:
         exchange = self.current()
         if exchange is not None:
             exchange.connected()
+        if self.sock is not None:
+            give_up_stalled(self.sock)
 
     def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed through
         exchange = self.current()
         if exchange is not None:
             exchange.begin(self.sock)
         super().request(*args, **kwargs)  # type: ignore[misc]  # as above
+        if exchange is not None:
+            exchange.complete = True
 
     def send(self, data: Any) -> None:  # noqa: ANN401 - passed through
         exchange = self.current()
-        try:
+        if exchange is None or not isinstance(data, bytes | bytearray | memoryview):
             super().send(data)  # type: ignore[misc]  # as above
+            return
+        if self.sock is None:
+            # http.client opens it on the first bytes; a slice shall not wait for that
+            self.connect()
+        try:
+            for part in exchange.slices(memoryview(data), self.sock):
+                super().send(part)  # type: ignore[misc]  # as above
         except OSError:
-            if exchange is not None:
-                exchange.snapshot(self.sock)
+            exchange.snapshot(self.sock)
             raise
-        if exchange is not None and isinstance(data, bytes | bytearray | memoryview):
-            exchange.sent += len(data)
 
 
 class _CountingResponse(HTTPResponse):
@@ -323,7 +431,9 @@ class _CountingReader(io.RawIOBase):
             count: int | None = self._raw.readinto(buffer)
         finally:
             self._exchange.snapshot(self._sock)
-        self._exchange.received += count or 0
+        if count:
+            self._exchange.answer_begins()
+            self._exchange.received += count
         return count
 
     def close(self) -> None:
