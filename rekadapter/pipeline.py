@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from rekadapter.errors import (
     ConfigError,
@@ -35,6 +35,7 @@ from rekadapter.errors import (
 )
 from rekadapter.feeds.frames import Feed, Frame, LostFrame
 from rekadapter.gate import (
+    GATED,
     Fate,
     FollowsFaces,
     Gate,
@@ -42,6 +43,7 @@ from rekadapter.gate import (
     clear_score,
     verdict_of,
 )
+from rekadapter.observation import CameraRecord
 from rekadapter.recognizer import FaceSelection
 from rekadapter.sinks.frame_count import FrameCount
 from rekadapter.sinks.recorder import Recorder
@@ -96,6 +98,32 @@ class ProgressListener(Protocol):
 
     def frame_done(self, camera: CameraId, backend: str) -> None:
         """A frame is through for one backend, answered or dropped."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStatus:
+    """One camera and backend so far. ``captured`` is ``gated`` (looked at, nothing to ask), lost by
+    cause (``dropped``), ``processed``, and for the rest ``under_way``: queued or being answered."""
+
+    camera: CameraId
+    backend: str
+    captured: int
+    gated: int
+    dropped: Mapping[str, int]
+    processed: int
+
+    @property
+    def under_way(self) -> int:
+        return self.captured - self.gated - sum(self.dropped.values()) - self.processed
+
+
+@runtime_checkable
+class WatchesRun(Protocol):
+    """What a ``ProgressListener`` has besides where it wants to look at a run while it goes on."""
+
+    def watch(self, status: Callable[[], tuple[LaneStatus, ...]]) -> None:
+        """Called once, before the first frame; ``status`` may be called from any thread."""
         ...
 
 
@@ -229,6 +257,8 @@ class _Run:
         return 2 if feed.continuous else 1
 
     def _start(self) -> list[threading.Thread]:
+        if isinstance(self._progress, WatchesRun):
+            self._progress.watch(self._status)
         for feed in self._feeds:
             self._progress.started(feed.spec.camera, feed.expected_frames)
             for gate in self._gates.values():
@@ -251,6 +281,13 @@ class _Run:
         for thread in threads:
             thread.start()
         return threads
+
+    def _status(self) -> tuple[LaneStatus, ...]:
+        return tuple(
+            _status_of(record, lane.name)
+            for record in self._count.records()
+            for lane in self._lanes
+        )
 
     # --- camera threads -----------------------------------------------------------------------
 
@@ -475,6 +512,18 @@ class _Run:
     def _drop(self, camera: CameraId, backend: str, cause: str) -> None:
         self._count.dropped(camera, backend, cause)
         self._progress.frame_done(camera, backend)
+
+
+def _status_of(record: CameraRecord, backend: str) -> LaneStatus:
+    causes = record.dropped[backend]
+    return LaneStatus(
+        camera=record.camera,
+        backend=backend,
+        captured=record.captured,
+        gated=sum(count for cause, count in causes.items() if cause in GATED),
+        dropped={cause: count for cause, count in causes.items() if cause not in GATED},
+        processed=record.processed[backend],
+    )
 
 
 class _Countdown:

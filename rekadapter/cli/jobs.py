@@ -7,6 +7,7 @@ import os
 import platform
 import shlex
 import signal
+import sys
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
@@ -20,8 +21,8 @@ from typing import Final
 
 from rekadapter import __version__
 from rekadapter.backends import open_backend
+from rekadapter.cli.live import LiveTable, Meter
 from rekadapter.cli.modes import Mode, gate_of, mode_of
-from rekadapter.cli.output import FeedProgress
 from rekadapter.cli.session import OpenBackend, Session
 from rekadapter.config import Settings
 from rekadapter.errors import OutputError, RekadapterError
@@ -37,7 +38,7 @@ from rekadapter.gate import (
     ShotRules,
 )
 from rekadapter.observation import BackendRecord, RunRecord
-from rekadapter.pipeline import Lane, RunOptions, run_feeds
+from rekadapter.pipeline import Lane, ProgressListener, RunOptions, run_feeds
 from rekadapter.recognizer import BackendContext, NoLimit, Pacer
 from rekadapter.sinks.ledger import Ledger
 from rekadapter.sinks.run_directory import SCHEMA_VERSION, RunDirectory
@@ -151,7 +152,7 @@ def run_opened(
     lanes = [_lane(backend, request) for backend in backends]
     options = replace(request.options, gates=_gates(backends, request, finder))
     try:
-        with stopping_at_ctrl_c(uplink.stop), FeedProgress(lanes=len(lanes)) as progress:
+        with stopping_at_ctrl_c(uplink.stop), _shown(uplink) as progress:
             run_feeds(feeds, lanes, directory, options, stop=uplink.stop, progress=progress)
     except RekadapterError:
         # a full disk may be what ended the run: then there is no report, and the first error counts
@@ -229,6 +230,21 @@ def _gates(
         shots = ShotRules(max_bytes=_upload_bytes(request), min_side_px=side)
         gates[backend.name] = gate_of(_mode(backend, request), shared, GateRules(shots=shots))
     return gates
+
+
+@contextmanager
+def _shown(uplink: Uplink) -> Iterator[ProgressListener | None]:
+    """The live table, where somebody sits in front of a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    meter = Meter()
+    uplink.ledger.listen(meter.record)
+    try:
+        with LiveTable(meter, uplink.pacer) as table:
+            yield table
+    finally:
+        uplink.ledger.listen(None)
 
 
 def _lane(backend: OpenBackend, request: RunRequest) -> Lane:

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Final, Self
+from typing import Final
 
 from pydantic import TypeAdapter
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
-from rekadapter.types import CameraId, Candidate, ComparisonScore
+from rekadapter.types import Candidate, ComparisonScore
 
 _PIPED_WIDTH: Final = 120
 """Columns of a table that goes into a file or another program."""
@@ -65,37 +57,3 @@ def candidate_text(candidate: Candidate) -> str:
     beside = f", {raw.value:.3f} {raw.scale.name}" if raw else ""
     who = candidate.subject if candidate.subject is not None else "(no subject)"
     return f"{who}: {score_text(candidate.score)}{beside}"
-
-
-class FeedProgress:
-    """A bar a camera on stderr, where stderr is a terminal; a ``ProgressListener``.
-
-    A frame counts once for each of ``lanes`` backends.
-    """
-
-    def __init__(self, *, lanes: int) -> None:
-        self._lanes = lanes
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._tasks: dict[CameraId, TaskID] = {}
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def started(self, camera: CameraId, frames_expected: int | None) -> None:
-        total = None if frames_expected is None else frames_expected * self._lanes
-        self._tasks[camera] = self._progress.add_task(escape(camera), total=total)
-
-    def frame_done(self, camera: CameraId, backend: str) -> None:
-        del backend
-        self._progress.advance(self._tasks[camera])

@@ -5,6 +5,7 @@ from rekadapter.gate.asking import AskingRules
 from rekadapter.gate.faces import CropGate, DetectingFinder, GateRules, SharedFinder, TrackGate
 from rekadapter.gate.motion import MotionGate, MotionRules
 from rekadapter.gate.probe import (
+    GATED,
     NOTHING_TO_ASK,
     WHOLE,
     FaceFinder,
@@ -22,6 +23,7 @@ from rekadapter.gate.shots import Shot, ShotRules, quality_of
 from rekadapter.gate.verdict import Gathered, clear_score, gathered, identified, verdict_of
 
 __all__ = [
+    "GATED",
     "NOTHING_TO_ASK",
     "WHOLE",
     "AskingRules",

@@ -33,6 +33,19 @@ OVER_BUDGET: Final = "over_budget"
 NOT_A_BETTER_SHOT: Final = "not_a_better_shot"
 """everybody in it was asked about with as good a picture before, or a better one is waited for"""
 
+GATED: Final = frozenset(
+    {
+        NOTHING_TO_ASK,
+        BETWEEN_LOOKS,
+        NO_MOTION,
+        NO_FACE,
+        NOT_WORTH_SENDING,
+        OVER_BUDGET,
+        NOT_A_BETTER_SHOT,
+    }
+)
+"""causes of frames that were looked at and not sent, as opposed to frames that were lost"""
+
 
 class Priority(IntEnum):
     """What goes first when the uplink is short; the smallest."""

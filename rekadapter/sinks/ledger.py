@@ -24,6 +24,7 @@ class Ledger:
         self._thread = threading.local()
         self._waiting: list[LedgerEntry] = []
         self._write: Callable[[LedgerEntry], None] | None = None
+        self._listener: Callable[[LedgerEntry], None] | None = None
 
     @contextmanager
     def attributed_to(self, camera: CameraId, frame: int) -> Iterator[None]:
@@ -43,10 +44,18 @@ class Ledger:
         camera, frame = getattr(self._thread, "frame", (None, None))
         entry = LedgerEntry(request, camera, frame)
         with self._lock:
+            if self._listener is not None:
+                self._listener(entry)
             if self._write is None:
                 self._waiting.append(entry)
             else:
                 self._write(entry)
+
+    def listen(self, listener: Callable[[LedgerEntry], None] | None) -> None:
+        """From now on ``listener`` is told every entry too, from any thread and never two at once;
+        it has to be quick and must not raise. None: nobody is."""
+        with self._lock:
+            self._listener = listener
 
     def write_to(self, write: Callable[[LedgerEntry], None] | None) -> None:
         """From now on entries go to ``write``, those that waited first; None: they wait again.

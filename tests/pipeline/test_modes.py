@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ from rekadapter.errors import ConfigError, ServiceUnavailableError
 from rekadapter.gate import CropGate, DetectingFinder, GateRules, Probe, TrackGate
 from rekadapter.imaging import Image
 from rekadapter.observation import CameraRecord, TrackRecord
-from rekadapter.pipeline import Lane, RunOptions, RunOutcome, run_feeds
+from rekadapter.pipeline import Lane, LaneStatus, RunOptions, RunOutcome, run_feeds
 from rekadapter.testing.drawn import DrawnFace, picture
-from rekadapter.types import DetectedFace, Detection, Reason, Size
+from rekadapter.types import CameraId, DetectedFace, Detection, Reason, Size
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -284,3 +285,34 @@ def test_a_probe_knows_its_bytes() -> None:
     image = approaching("Ann", 1)[0]
     whole = Probe(image, DrawnFace("Ann", 0, 0, 10).box(SIZE))
     assert whole.size_bytes is None
+
+
+def test_a_run_can_be_watched_and_its_numbers_close_at_every_moment(kit: Any) -> None:
+    class Watcher:
+        def __init__(self) -> None:
+            self.seen: list[LaneStatus] = []
+            self.status: Callable[[], tuple[LaneStatus, ...]] = tuple
+
+        def watch(self, status: Callable[[], tuple[LaneStatus, ...]]) -> None:
+            self.status = status
+
+        def started(self, camera: CameraId, frames_expected: int | None) -> None: ...
+
+        def frame_done(self, camera: CameraId, backend: str) -> None:
+            del camera, backend
+            self.seen += self.status()
+
+    recognizer, watcher = kit.recognizer("Ann"), Watcher()
+    run_feeds(
+        [kit.feed("lobby", approaching("Ann", 20))],
+        [kit.lane(recognizer)],
+        kit.sink(),
+        RunOptions(gates={"memory": TrackGate(Finder(recognizer), EVERY_FRAME)}),
+        stop=threading.Event(),
+        progress=watcher,
+    )
+    assert len(watcher.seen) == 20
+    assert all(0 <= one.under_way <= one.captured for one in watcher.seen)
+    (last,) = watcher.status()
+    assert (last.captured, last.under_way) == (20, 0)
+    assert last.gated + last.processed == 20
