@@ -116,7 +116,8 @@ def accuracy_sections(
         time_to_alert=tuple(
             bench.time_to_alert(row)
             for bench in benches
-            for row in bench.rows([record.rules.target_fpir])
+            for row in rows
+            if row.system == bench.name and (row.primary or not row.target_fpir)
         ),
     )
 

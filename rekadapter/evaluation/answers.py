@@ -112,6 +112,11 @@ class StoredAnswer:
 _LINE: Final = TypeAdapter(StoredAnswer)
 
 
+def line_of(answer: StoredAnswer) -> bytes:
+    """An answer as it stands in the file, without the end of the line."""
+    return _LINE.dump_json(answer)
+
+
 class AnswerStore:
     """The answers of one file; safe to use from several threads, by one process at a time.
 
@@ -142,7 +147,7 @@ class AnswerStore:
 
     def add(self, answer: StoredAnswer) -> None:
         """Writes an answer: a whole line, or at the end of a full disk none that counts."""
-        line = _LINE.dump_json(answer) + b"\n"
+        line = line_of(answer) + b"\n"
         with self._lock:
             try:
                 written = os.write(self._file, line)

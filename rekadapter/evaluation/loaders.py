@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -90,10 +91,14 @@ def folders(root: Path, rules: Rules) -> Dataset:
 
 
 def _people(file: Path) -> tuple[LabeledPerson, ...]:
-    return tuple(
+    found = [
         LabeledPerson(PersonId(row["person"]), _groups(row, set(row) - {"person"}))
         for row in _rows(file, needed=("person",))
-    )
+    ]
+    twice = [name for name, count in Counter(one.person for one in found).items() if count > 1]
+    if twice:
+        raise UsageError(f"{file} lists {', '.join(twice)} more than once")
+    return tuple(found)
 
 
 def _groups(row: Mapping[str, str], attributes: set[str]) -> tuple[GroupLabel, ...]:

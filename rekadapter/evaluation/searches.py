@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rekadapter.evaluation.answers import StoredAnswer
+from rekadapter.evaluation.answers import StoredAnswer, line_of
 from rekadapter.evaluation.outcomes import (
     Cut,
     EnrollmentOutcome,
@@ -95,8 +95,8 @@ def used_answers_sha256(systems: Iterable[SystemOutcomes]) -> str:
     digest = hashlib.sha256()
     used = [one.answer for system in systems for one in system.answered]
     used += [answer for system in systems for answer in system.enroll_answers]
-    for key, text in sorted((answer.question.key, repr(answer)) for answer in used):
-        digest.update(f"{key}{text}\n".encode())
+    for line in sorted(map(line_of, used)):
+        digest.update(line + b"\n")
     return digest.hexdigest()
 
 

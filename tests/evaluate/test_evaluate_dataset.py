@@ -133,6 +133,16 @@ def test_a_toml_protocol_says_the_same_and_carries_the_rules(tmp_path: Path) -> 
     assert loaded.dataset.people[0].groups == (GroupLabel("site", "north"),)
 
 
+def test_folders_take_groups_from_a_list_of_people(tmp_path: Path) -> None:
+    people_folders(tmp_path, 2)
+    (tmp_path / "people.csv").write_text("person,site\np00,north\np01,\n")
+    people = load(tmp_path).dataset.people
+    assert [one.groups for one in people] == [(GroupLabel("site", "north"),), ()]
+    (tmp_path / "people.csv").write_text("person,site\np00,north\np00,south\n")
+    with pytest.raises(UsageError, match="p00 more than once"):
+        load(tmp_path)
+
+
 def test_an_unknown_rule_is_an_error(tmp_path: Path) -> None:
     people_folders(tmp_path, 2)
     (tmp_path / "evaluation.toml").write_text("target_fpri = 0.01\n")
