@@ -52,7 +52,7 @@ from rekadapter.gate import (
 )
 from rekadapter.imaging import Image, crop, encode_jpeg
 from rekadapter.names import gallery_id
-from rekadapter.observation import BackendRecord, Observation, Run, RunRecord
+from rekadapter.observation import BackendRecord, Observation, Run, RunRecord, TrackRecord
 from rekadapter.pipeline import Lane, RunOptions, run_feeds
 from rekadapter.recognizer import BackendContext, NoLimit, Recognizer
 from rekadapter.rekognition_api.server import ServiceServer, create_app
@@ -277,7 +277,8 @@ class Bench:
     def _counted(self, way: str, rate: str | None, run: Run, *, live: bool) -> Row:
         needed = 2 if way == "whole frames" else 1
         times = [time_to_name(run, one, needed, live=live) for one in self._transits]
-        found = [one for one in self._transits if is_named(run, one)]
+        truth = Truth(self._clip, dict(enumerate(i for _, i in played(self._clip, self._passes))))
+        found = [one for one in self._transits if is_named(run, one, truth)]
         known = sorted(
             seconds
             for one, seconds in zip(self._transits, times, strict=True)
@@ -296,7 +297,7 @@ class Bench:
             link=rate or "no limit",
             transits=len(self._transits),
             identified=len(found),
-            false_names=false_names(run, self._clip, self._passes),
+            false_names=truth.false_names(run),
             median_seconds=percentile(known, 50),
             p90_seconds=percentile(known, 90),
             bytes_up=sum(one.bytes_sent for one in requests),
@@ -358,12 +359,14 @@ def transits(clip: Clip, passes: int) -> list[Transit]:
 # --- scoring --------------------------------------------------------------------------------------
 
 
-def is_named(run: Run, transit: Transit) -> bool:
+def is_named(run: Run, transit: Transit, truth: Truth) -> bool:
+    """A track of the pass follows the walker and was named so."""
     return any(
         track.decision.subject == transit.walker
         and track.camera == transit.camera
         and track.first_seconds <= transit.last + 0.5
         and track.last_seconds >= transit.first - 0.5
+        and truth.follows(run, track)
         for track in run.tracks
     )
 
@@ -397,22 +400,29 @@ def clear_score_of(backend: BackendRecord) -> float:
     return clear_score(ComparisonScore(backend.threshold, backend.scale)).value
 
 
-def false_names(run: Run, clip: Clip, passes: int) -> int:
-    """Tracks named for a walker whose face they do not follow."""
-    at = dict(enumerate(index for _, index in played(clip, passes)))
-    wrong = 0
-    for track in run.tracks:
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Where every walker's face is in each frame that a camera offers."""
+
+    clip: Clip
+    at: dict[int, int]
+
+    def follows(self, run: Run, track: TrackRecord) -> bool:
+        """Whether most boxes of a named track are that walker's face."""
         name = track.decision.subject
-        if name is None:
-            continue
+        assert name is not None, "only named tracks are asked about"
         boxes = [
-            (seen.box, clip.walkers[name].get(at[seen.frame]))
+            (seen.box, self.clip.walkers[name].get(self.at[seen.frame]))
             for seen in run.observations
             if (seen.camera, seen.track) == (track.camera, track.track) and seen.box is not None
         ]
         on_it = sum(truth is not None and overlaps(box, truth) for box, truth in boxes if box)
-        wrong += 2 * on_it <= len(boxes)
-    return wrong
+        return 2 * on_it > len(boxes)
+
+    def false_names(self, run: Run) -> int:
+        """Tracks named for a walker whose face they do not follow."""
+        named = [track for track in run.tracks if track.decision.subject is not None]
+        return sum(not self.follows(run, track) for track in named)
 
 
 def overlaps(box: BoundingBox, truth: DetectedFace) -> bool:

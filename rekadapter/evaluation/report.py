@@ -37,6 +37,7 @@ from rekadapter.evaluation.summary import (
 )
 from rekadapter.evaluation.thumbnails import Thumbnails
 from rekadapter.evaluation.timeline import Timeline, timeline
+from rekadapter.evaluation.uplink import UplinkSection, uplink_section
 from rekadapter.observation import (
     BackendRecord,
     CameraRecord,
@@ -117,6 +118,9 @@ class _Page:
     words: wording.PlainWords
     cameras: tuple[_Camera, ...]
     comparisons: tuple[_Comparison, ...]
+    uplink: UplinkSection | None
+    rate_plot: Markup | None
+    age_plot: Markup | None
     has_pictures: bool
     left_out_pictures: int
 
@@ -167,6 +171,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "whole": _whole,
+        "kbits": lambda bits: f"{bits / 1000:,.0f} kbit/s",
         "milliseconds": _milliseconds,
         "megabytes": wording.megabytes,
         "dollars": wording.dollars,
@@ -199,12 +204,16 @@ class _Author:
         cameras = tuple(
             self._camera(number, facts) for number, facts in enumerate(self._summary.cameras)
         )
+        uplink = uplink_section(self._run)
         return _Page(
             record=self._run.record,
             summary=self._summary,
             words=wording.plain_words(self._run.record, self._summary, pairings),
             cameras=cameras,
             comparisons=comparisons,
+            uplink=uplink,
+            rate_plot=_markup(uplink.rate_plot) if uplink else None,
+            age_plot=_markup(uplink.age_plot) if uplink else None,
             has_pictures=self._thumbnails.given > 0,
             left_out_pictures=self._thumbnails.left_out,
         )
