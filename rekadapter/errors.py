@@ -26,6 +26,7 @@ exception, where there is one, is the ``__cause__``.
       . ModelNotAvailableError         the model's files are not on this machine
       . ModelCorruptError              a model file is not what its hash says
       . LicenseNotAcceptedError        the weights' licence has to be accepted first
+    - VideoJobNotFoundError            no such job on a stored video
   + OutputError                        a run directory or file cannot be written
   + StoppedError                       the run was stopped before the request was sent
   + BackendError                       the recognizer could not answer
@@ -141,6 +142,10 @@ class ModelCorruptError(ModelError):
 
 class LicenseNotAcceptedError(ModelError):
     """The weights' licence has to be read and accepted first."""
+
+
+class VideoJobNotFoundError(UsageError):
+    """No job on a stored video of that id: never started, of another kind, or no longer kept."""
 
 
 class OutputError(RekadapterError):

@@ -22,6 +22,7 @@ FaceId = NewType("FaceId", str)
 ImageId = NewType("ImageId", str)
 CameraId = NewType("CameraId", str)
 UserId = NewType("UserId", str)
+VideoJobId = NewType("VideoJobId", str)
 
 
 # --- geometry ---------------------------------------------------------------------------------
@@ -542,3 +543,94 @@ class UserIdentification:
     matches: tuple[UserMatch, ...] = ()
     unsearched: tuple[UnsearchedFace, ...] = ()
     original: tuple[VendorAnswer, ...] = ()
+
+
+# --- stored video -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class VideoObject:
+    """A video in S3, where the service that analyzes it can read it."""
+
+    bucket: str
+    key: str
+    version: str | None = None
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
+class VideoJobStatus(StrEnum):
+    """How far a job on a stored video is, in Rekognition's words."""
+
+    IN_PROGRESS = "IN_PROGRESS"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoDescription:
+    """What the service says of the video itself; None where it says nothing."""
+
+    codec: str | None = None
+    container: str | None = None
+    duration_seconds: float | None = None
+    frames_per_second: float | None = None
+    frame_size: Size | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoJob:
+    """A job on a stored video. ``job_id`` asks for it again, for as long as the service keeps it.
+
+    ``reason`` is the service's own text: why it FAILED, or what there is to know of it otherwise.
+    ``price_usd`` is by the price list, and None where the price or the length is not known, and
+    unless the job SUCCEEDED.
+    """
+
+    job_id: VideoJobId
+    status: VideoJobStatus
+    reason: str | None = None
+    video: VideoDescription | None = None
+    price_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSighting:
+    """Somebody at a moment of a video, so many seconds from its start.
+
+    ``person`` is an index within the job, where the service gives one, and no identity: whoever
+    leaves and comes back may get another. ``face`` is None where a person was seen without one.
+    ``candidates`` are best first; empty: compared, and nobody was alike enough; None: not compared,
+    and the service does not say why.
+    """
+
+    at_seconds: float
+    person: int | None
+    face: DetectedFace | None
+    candidates: tuple[Candidate, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSearch:
+    """The faces of a stored video against a gallery, by time; without sightings unless the job
+    SUCCEEDED. The vendor's own answer is not kept beside it: it may be very large."""
+
+    job: VideoJob
+    sightings: tuple[VideoSighting, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFace:
+    """A face at a moment of a video, so many seconds from its start."""
+
+    at_seconds: float
+    face: DetectedFace
+
+
+@dataclass(frozen=True, slots=True)
+class VideoDetection:
+    """The faces of a stored video, by time; none unless the job SUCCEEDED."""
+
+    job: VideoJob
+    faces: tuple[VideoFace, ...] = ()

@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from rekadapter import __version__
-from rekadapter.cli import demo, doctor, evaluate, galleries, images, models, plan, runs, serve
+from rekadapter.cli import (
+    demo,
+    doctor,
+    evaluate,
+    galleries,
+    images,
+    models,
+    plan,
+    runs,
+    serve,
+    video,
+)
 from rekadapter.cli.options import ConfigFile
 from rekadapter.cli.session import Session
 
@@ -50,6 +61,7 @@ app.command()(demo.demo)
 app.command()(images.detect)
 app.command()(images.verify)
 app.command()(images.identify)
+app.command()(video.search_video)
 app.command()(galleries.enroll)
 app.command()(runs.run)
 app.command()(runs.compare)

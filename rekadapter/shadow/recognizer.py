@@ -18,7 +18,9 @@ from rekadapter.recognizer import (
     FaceSelection,
     QualityFilter,
     Recognizer,
+    StoredVideo,
     UserGallery,
+    stored_video_of,
     user_gallery_of,
 )
 from rekadapter.shadow.agreement import (
@@ -171,6 +173,11 @@ class ShadowRecognizer:
     def user_gallery(self) -> UserGallery | None:
         """The primary's."""
         return user_gallery_of(self._primary)
+
+    @property
+    def stored_video(self) -> StoredVideo | None:
+        """The primary's; jobs are not copied to the shadow."""
+        return stored_video_of(self._primary)
 
     def counts(self) -> ShadowCounts:
         """What has become of the calls so far."""

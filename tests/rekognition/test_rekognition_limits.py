@@ -64,6 +64,9 @@ def test_threads_share_one_limit() -> None:
         ("CompareFaces", "ap-south-1", 25),
         ("CreateCollection", "us-east-1", 5),
         ("DeleteFaces", "us-east-1", 5),
+        ("StartFaceSearch", "us-east-1", 5),
+        ("GetFaceSearch", "us-east-1", 20),
+        ("GetFaceDetection", "eu-central-1", 5),
     ],
 )
 def test_defaults_are_awss_quotas(operation: str, region: str, rate: float) -> None:
