@@ -21,7 +21,7 @@ from typing import Final
 
 from rekadapter import __version__
 from rekadapter.backends import open_backend
-from rekadapter.cli.live import LiveTable, Meter
+from rekadapter.cli.live import HasState, LiveTable, Meter
 from rekadapter.cli.modes import Mode, gate_of, mode_of
 from rekadapter.cli.session import OpenBackend, Session
 from rekadapter.config import Settings
@@ -101,6 +101,12 @@ class Uplink:
         pacer = UplinkPacer(parse_rate(rate), stop=stop) if rate else None
         return cls(stop, Ledger(), pacer)
 
+    def picture_bytes(self) -> int | None:
+        """The most one picture may take at the rate the link gives right now; None: no bound."""
+        if not isinstance(self.pacer, HasState):
+            return None
+        return request_budget(self.pacer.state().rate)
+
 
 def remote_context(settings: Settings, uplink: Uplink) -> BackendContext:
     """What a backend that shares ``uplink`` is opened with."""
@@ -150,7 +156,7 @@ def run_opened(
         backend.recognizer.describe_gallery(request.gallery)
     directory = RunDirectory.create(request.out, _record(backends, request), uplink.ledger)
     lanes = [_lane(backend, request) for backend in backends]
-    options = replace(request.options, gates=_gates(backends, request, finder))
+    options = replace(request.options, gates=_gates(backends, request, finder, uplink))
     try:
         with stopping_at_ctrl_c(uplink.stop), _shown(uplink) as progress:
             run_feeds(feeds, lanes, directory, options, stop=uplink.stop, progress=progress)
@@ -220,7 +226,10 @@ def _mode(backend: OpenBackend, request: RunRequest) -> Mode:
 
 
 def _gates(
-    backends: Sequence[OpenBackend], request: RunRequest, finder: FaceFinder | None
+    backends: Sequence[OpenBackend],
+    request: RunRequest,
+    finder: FaceFinder | None,
+    uplink: Uplink,
 ) -> dict[str, Gate]:
     found = finder or _finder_among(backends)
     shared = SharedFinder(found) if found is not None else None
@@ -228,7 +237,8 @@ def _gates(
     for backend in backends:
         side = backend.recognizer.capabilities.min_image_side_px
         shots = ShotRules(max_bytes=_upload_bytes(request), min_side_px=side)
-        gates[backend.name] = gate_of(_mode(backend, request), shared, GateRules(shots=shots))
+        rules = GateRules(shots=shots)
+        gates[backend.name] = gate_of(_mode(backend, request), shared, rules, uplink.picture_bytes)
     return gates
 
 

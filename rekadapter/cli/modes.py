@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from rekadapter.errors import UsageError
-from rekadapter.gate import CropGate, FaceFinder, Gate, GateRules, TrackGate, WholeFrame
+from rekadapter.gate import (
+    Budget,
+    CropGate,
+    FaceFinder,
+    Gate,
+    GateRules,
+    TrackGate,
+    WholeFrame,
+    no_budget,
+)
 
 
 class Mode(StrEnum):
@@ -36,8 +45,10 @@ def mode_of(backend: str, flags: Sequence[str], *, remote: bool) -> Mode:
     return chosen
 
 
-def gate_of(mode: Mode, finder: FaceFinder | None, rules: GateRules) -> Gate:
-    """A gate of its own for a backend in ``mode``.
+def gate_of(
+    mode: Mode, finder: FaceFinder | None, rules: GateRules, budget: Budget = no_budget
+) -> Gate:
+    """A gate of its own for a backend in ``mode``; ``budget`` bounds a picture as the link changes.
 
     Raises:
         UsageError: the mode needs a face detector on this machine and there is none.
@@ -49,7 +60,8 @@ def gate_of(mode: Mode, finder: FaceFinder | None, rules: GateRules) -> Gate:
             f"mode {mode} needs a face detector on this machine: install the embedded pack "
             "(rekadapter models list) or use --mode frame"
         )
-    return CropGate(finder, rules) if mode is Mode.CROP else TrackGate(finder, rules)
+    kind = CropGate if mode is Mode.CROP else TrackGate
+    return kind(finder, rules, budget=budget)
 
 
 def _mode(text: str) -> Mode:

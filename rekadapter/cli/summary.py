@@ -46,7 +46,9 @@ def _row(camera: str, row: SummaryRow | BackendTotal, traffic: Traffic) -> tuple
 def _frames(frames: FrameCounts) -> str:
     if frames.captured is None or not frames.dropped:
         return str(frames.answered)
-    dropped = ", ".join(f"{count} {cause}" for cause, count in frames.dropped.items())
+    dropped = ", ".join(
+        f"{count} {cause.replace('_', ' ')}" for cause, count in frames.dropped.items()
+    )
     return f"{frames.processed} of {frames.captured} ({dropped})"
 
 

@@ -2,7 +2,15 @@
 once, before anything is queued, encoded, paid for or sent."""
 
 from rekadapter.gate.asking import AskingRules
-from rekadapter.gate.faces import CropGate, DetectingFinder, GateRules, SharedFinder, TrackGate
+from rekadapter.gate.faces import (
+    Budget,
+    CropGate,
+    DetectingFinder,
+    GateRules,
+    SharedFinder,
+    TrackGate,
+    no_budget,
+)
 from rekadapter.gate.motion import MotionGate, MotionRules
 from rekadapter.gate.probe import (
     GATED,
@@ -27,6 +35,7 @@ __all__ = [
     "NOTHING_TO_ASK",
     "WHOLE",
     "AskingRules",
+    "Budget",
     "CropGate",
     "DetectingFinder",
     "FaceFinder",
@@ -50,6 +59,7 @@ __all__ = [
     "clear_score",
     "gathered",
     "identified",
+    "no_budget",
     "quality_of",
     "verdict_of",
 ]
