@@ -14,17 +14,19 @@ class AskingRules:
     """``patience_seconds``: how long a first picture may wait for a better one; none is waited for
     where it is as good as ``ample``. After that a picture is sent again only if it is ``gain``
     times as good as the best one sent, or ``confirm_gain`` times once the answer was clear: a name
-    given far away has to hold close up. An answer near the threshold is checked ``rechecks`` times
-    at least ``recheck_seconds`` apart, with a picture no worse. A picture that was lost on the way
-    is replaced after ``retry_seconds``. Nobody is asked about more than ``most`` times.
+    given far away has to hold close up. After an answer near the threshold, and until one is clear,
+    it is checked ``rechecks`` times at least ``recheck_seconds`` apart, with a picture at least
+    ``recheck_share`` as good: what counts then is that it is another one. A picture that was lost
+    on the way is replaced after ``retry_seconds``. Nobody is asked about more than ``most`` times.
     """
 
     patience_seconds: float = 0.4
-    ample: float = 30.0
+    ample: float = 24.0
     gain: float = 1.3
     confirm_gain: float = 2.0
     recheck_seconds: float = 0.4
-    rechecks: int = 2
+    recheck_share: float = 0.8
+    rechecks: int = 3
     retry_seconds: float = 1.0
     most: int = 8
 
@@ -32,7 +34,7 @@ class AskingRules:
 class Asking:
     """What was asked about one person. ``quality`` is of ``shots.quality_of``, ``now`` media time.
 
-    The pictures answered or on their way never get worse: each is at least as good as all before.
+    A better picture is better than all that were answered or are on their way.
     """
 
     def __init__(self, rules: AskingRules) -> None:
@@ -47,6 +49,7 @@ class Asking:
         self._rechecked = 0
         self._last_sent = -math.inf
         self._fate: Fate | None = None
+        self._near_once = False
 
     @property
     def under_way(self) -> int:
@@ -99,6 +102,7 @@ class Asking:
         else:
             self._best_answered = max(self._best_answered, quality)
             self._fate = fate
+            self._near_once = fate is not Fate.CLEAR and (self._near_once or fate is Fate.NEAR)
 
     def _first(self, quality: float, now: float) -> Priority | None:
         rules = self._rules
@@ -113,9 +117,9 @@ class Asking:
     def _near(self, quality: float, best_sent: float, now: float) -> bool:
         rules = self._rules
         return (
-            self._fate is Fate.NEAR
+            self._near_once
             and not self._under_way
             and self._rechecked < rules.rechecks
             and now - self._last_sent >= rules.recheck_seconds
-            and quality >= best_sent
+            and quality >= rules.recheck_share * best_sent
         )

@@ -76,14 +76,16 @@ def eye_px(face: DetectedFace, size: Size) -> float:
 
 def quality_of(face: DetectedFace, size: Size) -> float:
     """One number to choose the best of a person's pictures by: pixels between the eyes, as few as
-    60 being ample, less for blur and for a face too dark or too bright. A head that turns away
-    brings its eyes together, so that it needs no term of its own."""
-    sharpness = brightness = 1.0
+    60 being ample, less for blur, for a face too dark or too bright, and for one turned aside: by
+    the square of the cosine of its yaw, and once more as its eyes come together."""
+    sharpness = brightness = frontal = 1.0
+    if face.pose is not None:
+        frontal = max(0.0, math.cos(math.radians(face.pose.yaw))) ** 2
     if face.quality is not None:
         sharpness = 0.5 + 0.5 * min(1.0, face.quality.sharpness / _AMPLE_SHARPNESS)
         level = face.quality.brightness
         brightness = min(1.0, max(0.2, level / _DARK), max(0.2, (100 - level) / (100 - _BRIGHT)))
-    return min(eye_px(face, size), 60.0) * sharpness * brightness
+    return min(eye_px(face, size), 60.0) * sharpness * brightness * frontal
 
 
 def reason_against(face: DetectedFace, size: Size, rules: ShotRules) -> Reason | None:

@@ -116,11 +116,14 @@ def test_a_face_below_the_floor_is_refused_with_the_reason(
     assert reason_against(seen, SIZE, ShotRules()) is reason
 
 
-def test_of_two_pictures_the_larger_the_sharper_and_the_better_lit_is_better() -> None:
-    def quality(eyes: float, sharpness: float, brightness: float) -> float:
-        box = face(0, 0, 100).box
+def test_of_two_pictures_the_larger_sharper_better_lit_more_frontal_one_is_better() -> None:
+    def quality(eyes: float, sharpness: float, brightness: float, yaw: float = 0.0) -> float:
         seen = DetectedFace(
-            box, 99.0, quality=FaceQuality(sharpness, brightness), eye_distance_px=eyes
+            face(0, 0, 100).box,
+            99.0,
+            pose=Pose(0.0, yaw, 0.0),
+            quality=FaceQuality(sharpness, brightness),
+            eye_distance_px=eyes,
         )
         return quality_of(seen, SIZE)
 
@@ -129,4 +132,5 @@ def test_of_two_pictures_the_larger_the_sharper_and_the_better_lit_is_better() -
     assert best > quality(40.0, 20.0, 50.0)
     assert best > quality(40.0, 60.0, 5.0)
     assert best > quality(40.0, 60.0, 99.0)
+    assert best > quality(40.0, 60.0, 50.0, -40.0)
     assert quality(100.0, 60.0, 50.0) == quality(60.0, 60.0, 50.0)
