@@ -216,7 +216,7 @@ def record_of(
     return EvaluationRecord(
         tool_version=tool_version,
         rules=rules,
-        stated=tuple(sorted(_stated(rules))),
+        stated=tuple(sorted(stated_keys(rules))),
         people=tuple(sorted(entries, key=lambda entry: entry.id)),
         gallery=_photographs(checked.gallery, pseudonyms),
         probes=_photographs(checked.probes, pseudonyms),
@@ -226,13 +226,13 @@ def record_of(
     )
 
 
-def _stated(table: Table, prefix: str = "") -> set[str]:
+def stated_keys(table: Table, prefix: str = "") -> set[str]:
     """Keys the user stated, dotted: the others are proposals."""
     found = set()
     for name in table.model_fields_set:
         value = getattr(table, name)
         if isinstance(value, Table):
-            found |= _stated(value, f"{prefix}{name}.")
+            found |= stated_keys(value, f"{prefix}{name}.")
         else:
             found.add(prefix + name)
     return found

@@ -18,6 +18,7 @@ from rekadapter.evaluation.record import (
     PersonEntry,
     Photograph,
     SystemEntry,
+    stated_keys,
 )
 from rekadapter.evaluation.rules import Rules
 from rekadapter.evaluation.runner import questions
@@ -67,7 +68,7 @@ def _record(
     return EvaluationRecord(
         tool_version="test",
         rules=rules,
-        stated=(),
+        stated=tuple(sorted(stated_keys(rules))),
         people=tuple(
             PersonEntry(
                 id=person,

@@ -280,3 +280,11 @@ def test_another_endpoint_of_one_name_is_another_system(bench: Bench) -> None:
         with AnswerStore(bench.path) as store:
             left = pending(Inputs.of(record, bench.checked), "memory", store, Options("s2"))
         assert (left.enroll, left.search) == (3, 15)
+
+
+def test_thresholds_have_people_of_their_own(bench: Bench) -> None:
+    sides = {one.id: one.side for one in bench.record.people}
+    enrolled = {one.id for one in bench.record.people if one.enrolled}
+    absent = sides.keys() - enrolled
+    assert {sides[person] for person in enrolled} == {"test"}
+    assert {sides[person] for person in absent} == {"calibration", "test"}
