@@ -6,6 +6,7 @@ The service reads videos from a folder mapped as buckets and recognizes drawn fa
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,6 +210,18 @@ def test_a_failed_job_has_exit_code_1_and_says_why(capsys: pytest.CaptureFixture
     assert shown.out == ""
 
 
+def test_an_error_while_waiting_names_the_job_that_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    options = f'endpoint_url = "{url}"\nunsigned = true\ndeadline_seconds = 0.1\n'
+    Path("rekadapter.toml").write_text(f'[backends.cloud]\ntype = "rekognition"\n{options}')
+    assert run(["search-video", "--job", "a1", "-b", "cloud"]) == 3
+    assert "search-video --job a1" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
@@ -230,4 +243,5 @@ def test_a_mistake_is_one_clear_line(
     shown = capsys.readouterr()
     assert complaint in shown.err
     assert "Traceback" not in shown.err
+    assert "goes on" not in shown.err
     assert shown.out == ""

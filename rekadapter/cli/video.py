@@ -11,7 +11,7 @@ import typer
 from rekadapter.cli.options import AsJson, BackendName, GalleryName, Thresholds
 from rekadapter.cli.output import print_json, print_table, remark, score_text
 from rekadapter.cli.session import OpenBackend, Session
-from rekadapter.errors import RekadapterError, UsageError
+from rekadapter.errors import BackendError, StoppedError, UsageError
 from rekadapter.recognizer import VIDEO_WAIT_SECONDS, StoredVideo, stored_video_of
 from rekadapter.types import (
     Candidate,
@@ -60,7 +60,7 @@ def search_video(
         job_id = _start(session, opened, place, gallery) if place else VideoJobId(job or "")
         try:
             found = jobs.search_result(job_id, wait_seconds=wait)
-        except (RekadapterError, KeyboardInterrupt):
+        except (BackendError, StoppedError, KeyboardInterrupt):
             remark(f"the job goes on: rekadapter search-video --job {job_id} brings its result")
             raise
     if as_json:
