@@ -118,10 +118,11 @@ def test_a_search_names_video_gallery_and_threshold(
     assert request.parameters["FaceMatchThreshold"] == 97.0
 
 
+@pytest.mark.parametrize("lost", [Reply(drop=True), Reply(STARTED.body, keep=5)])
 def test_a_repetition_after_a_lost_answer_has_the_same_token(
-    aws: FakeAws, cloud: Recognizer, jobs: StoredVideo, log: KeptLog
+    aws: FakeAws, cloud: Recognizer, jobs: StoredVideo, log: KeptLog, lost: Reply
 ) -> None:
-    aws.on("StartFaceSearch", Reply(drop=True), STARTED)
+    aws.on("StartFaceSearch", lost, STARTED)
     aws.on("DescribeCollection", Reply({"FaceCount": 1, "FaceModelVersion": "7.0"}))
     cloud.describe_gallery(LOBBY)
     assert jobs.start_search(VIDEO, LOBBY, threshold=eighty(cloud)) == JOB

@@ -110,6 +110,9 @@ class Indexing:
                         CollectionId="staff", Image={"Bytes": self.photo}, ExternalImageId=who
                     )
                 except BotoCoreError:
+                    answer = None
+                # botocore takes an answer that was cut off after its head for one without members
+                if answer is None or "FaceRecords" not in answer:
                     unanswered.append(who)
                     return
                 (record,) = answer["FaceRecords"]
