@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,9 @@ from rekadapter.imaging import Image
 from rekadapter.recognizer import Recognizer
 from rekadapter.tracking import Follower, Span, TrackingRules
 from rekadapter.types import CameraId, DetectedFace
+
+_LEAST_GAP_SECONDS: Final = 0.5
+"""Longer than the time between two looks at a scene that stands still."""
 
 Budget = Callable[[], int | None]
 """The most bytes that one picture may take right now; None: no bound."""
@@ -88,8 +92,15 @@ def _watch(rules: GateRules, fps: float | None, *, continuous: bool) -> _Watch:
         single = replace(rules, asking=asking, looks_per_second=None)
         return _Watch(single, Sampler(None), None, Follower())
     looks = min((rate for rate in (rules.looks_per_second, fps) if rate), default=None)
-    follower = Follower(TrackingRules.at(looks))
-    return _Watch(rules, Sampler(rules.looks_per_second), MotionGate(rules.motion), follower)
+    tracking = replace(TrackingRules.at(looks), max_gap_seconds=_gap_seconds(looks))
+    sampler = Sampler(rules.looks_per_second)
+    return _Watch(rules, sampler, MotionGate(rules.motion), Follower(tracking))
+
+
+def _gap_seconds(looks_per_second: float | None) -> float:
+    """How long a face may be hidden and still be the same person: two looks missed. Who is asked
+    about once more costs one picture; who is taken for the person before is never asked about."""
+    return max(_LEAST_GAP_SECONDS, 2.5 / (looks_per_second or math.inf))
 
 
 @dataclass(frozen=True, slots=True)

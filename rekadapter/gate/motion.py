@@ -23,7 +23,7 @@ class MotionRules:
 
     points: int = 192
     threshold: float = 4.0
-    still_seconds: float = 0.5
+    still_seconds: float = 0.4
 
 
 class MotionGate:
@@ -41,7 +41,7 @@ class MotionGate:
         still = self._passed is not None and self._passed.shape == blocks.shape
         if self._passed is not None and still:
             moved = float(np.abs(blocks - self._passed).max()) >= self._rules.threshold
-            if not moved and seconds - self._passed_at < self._rules.still_seconds:
+            if not moved and seconds - self._passed_at < self._rules.still_seconds - 1e-6:
                 return False
         self._passed, self._passed_at = blocks, seconds
         return True
