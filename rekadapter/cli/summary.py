@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rekadapter.cli.output import print_table
+from collections.abc import Mapping
+
+from rekadapter.cli.output import print_table, remark
 from rekadapter.evaluation.summary import (
     BackendTotal,
     FrameCounts,
@@ -23,6 +25,9 @@ def show_summary(summary: Summary) -> None:
     rows = [_row(row.camera, row, row.traffic) for row in summary.rows]
     rows += [_row("all", total, total.traffic) for total in summary.totals]
     print_table(f"run {summary.state}", _COLUMNS, rows)
+    for total in summary.totals:
+        if total.frames.dropped:
+            remark(f"{total.backend}: frames without an answer: {_causes(total.frames.dropped)}")
     for total in summary.totals:
         if total.housekeeping.requests:
             rows = [(total.backend, *_traffic(total.housekeeping))]
@@ -46,10 +51,11 @@ def _row(camera: str, row: SummaryRow | BackendTotal, traffic: Traffic) -> tuple
 def _frames(frames: FrameCounts) -> str:
     if frames.captured is None or not frames.dropped:
         return str(frames.answered)
-    dropped = ", ".join(
-        f"{count} {cause.replace('_', ' ')}" for cause, count in frames.dropped.items()
-    )
-    return f"{frames.processed} of {frames.captured} ({dropped})"
+    return f"{frames.processed} of {frames.captured}"
+
+
+def _causes(dropped: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {cause.replace('_', ' ')}" for cause, count in dropped.items())
 
 
 def _latency(latency: Latency) -> str:
