@@ -52,5 +52,7 @@ class MotionGate:
         step = max(1, image.size.width // self._rules.points)
         gray = cv2.cvtColor(np.ascontiguousarray(image.pixels[::step, ::step]), cv2.COLOR_BGR2GRAY)
         rows, columns = max(1, gray.shape[0] // _BLOCK), max(1, gray.shape[1] // _BLOCK)
-        blocks = cv2.resize(gray, (columns, rows), interpolation=cv2.INTER_AREA)
+        # averaged before rounding: whole gray values would double the noise
+        exact = gray.astype(np.float32)
+        blocks = cv2.resize(exact, (columns, rows), interpolation=cv2.INTER_AREA)
         return np.asarray(blocks, dtype=np.float32)

@@ -45,7 +45,7 @@ def test_the_noise_of_a_sensor_is_no_motion(seed: int) -> None:
     scene = picture(DrawnFace("Ann", 50, 50, 60), size=SIZE).pixels.astype(np.float64)
 
     def seen() -> Image:
-        pixels = np.clip(scene + noise.normal(0.0, 3.0, scene.shape), 0, 255)
+        pixels = np.clip(scene + noise.normal(0.0, 2.5, scene.shape), 0, 255)
         return Image.from_pixels(pixels.astype(np.uint8))
 
     assert gate.passes(seen(), 0.0)
