@@ -22,8 +22,8 @@ def cli_reference() -> str:
     parts = [
         "# Command line\n",
         "Generated from the commands' own help by `make docs`; do not edit.\n",
-        "Exit codes: 0 ok, 1 a negative answer where asked, 2 usage, 3 backend. Data goes to "
-        "stdout (`--json` for programs), progress and remarks to stderr.\n",
+        "Exit codes: 0 ok, 1 a negative answer where asked, 2 usage, 3 backend, 130 interrupted. "
+        "Data goes to stdout (`--json` for programs), progress and remarks to stderr.\n",
     ]
     command = get_command(app)
     context = typer.Context(command, info_name="rekadapter", terminal_width=_WIDTH)

@@ -155,6 +155,8 @@ class OutputError(RekadapterError):
 class StoppedError(RekadapterError):
     """The run was stopped before the request was sent: nothing went out, nothing is wrong."""
 
+    exit_code = 130  # as after Ctrl-C, which is what stops a run
+
 
 class BackendError(RekadapterError):
     """The recognizer could not answer."""

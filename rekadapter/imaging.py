@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import stat
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,11 @@ class Image:
             ImageTooLargeError: see ``from_bytes``.
         """
         try:
-            if path.stat().st_size > MAX_FILE_BYTES:
+            found = path.stat()
+            if not stat.S_ISREG(found.st_mode):
+                # a pipe or a device would be read for ever
+                raise InvalidImageError(f"{path} is not a file: give an image file")
+            if found.st_size > MAX_FILE_BYTES:
                 raise ImageTooLargeError(
                     f"{path} has more than {MAX_FILE_BYTES // 2**20} MiB: save it smaller"
                 )

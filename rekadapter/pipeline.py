@@ -32,6 +32,7 @@ from rekadapter.errors import (
     ImageError,
     OutputError,
     ScaleMismatchError,
+    StoppedError,
 )
 from rekadapter.feeds.frames import Feed, Frame, LostFrame
 from rekadapter.gate import (
@@ -467,7 +468,7 @@ class _Run:
                     self._fail(error)
 
     def _state(self, error: BaseException | None) -> str:
-        if error is not None and not isinstance(error, KeyboardInterrupt):
+        if error is not None and not isinstance(error, KeyboardInterrupt | StoppedError):
             return "failed"
         return "interrupted" if error is not None or self._interrupted else "finished"
 

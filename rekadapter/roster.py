@@ -77,6 +77,8 @@ def read_roster(roster: Path, subject: str | None = None) -> tuple[RosterPhoto, 
             for folder in folders
             for path in _images(folder)
         )
+    for photo in photos:
+        _refuse_undecodable(photo.path)
     if not photos:
         raise UsageError(
             f"{roster} holds no images: make one folder per subject, or --subject NAME"
@@ -99,6 +101,15 @@ def enroll_roster(
         recognizer.create_gallery(gallery)
     done = tuple(_enroll_photo(recognizer, gallery, photo, options) for photo in photos)
     return RosterEnrollment(backend, gallery, done)
+
+
+def _refuse_undecodable(path: Path) -> None:
+    """A name that is not text would fail halfway through, when part of the roster is paid for."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        shown = str(path).encode(errors="replace").decode()
+        raise UsageError(f"{shown}: the name is not valid text: rename it") from error
 
 
 def _enroll_photo(

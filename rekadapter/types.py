@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NewType
+from typing import Final, NewType
 
 from rekadapter.errors import ScaleMismatchError
 
@@ -67,6 +67,10 @@ class PixelBox:
     @property
     def height(self) -> int:
         return self.bottom - self.top
+
+
+_ROUNDING: Final = 1e-6
+"""Of a pixel: what fractions lose in a float is no pixel, so whole pixels survive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +133,10 @@ class BoundingBox:
 
         Never empty: a box outside the image gives the nearest border pixel.
         """
-        left = min(max(math.floor(self.left * size.width), 0), size.width - 1)
-        top = min(max(math.floor(self.top * size.height), 0), size.height - 1)
-        right = min(max(math.ceil(self.right * size.width), left + 1), size.width)
-        bottom = min(max(math.ceil(self.bottom * size.height), top + 1), size.height)
+        left = min(max(math.floor(self.left * size.width + _ROUNDING), 0), size.width - 1)
+        top = min(max(math.floor(self.top * size.height + _ROUNDING), 0), size.height - 1)
+        right = min(max(math.ceil(self.right * size.width - _ROUNDING), left + 1), size.width)
+        bottom = min(max(math.ceil(self.bottom * size.height - _ROUNDING), top + 1), size.height)
         return PixelBox(left, top, right, bottom)
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,35 @@ def test_an_unknown_backend_option_is_named(
 def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([]) == 0
     assert "Commands:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", [["-t", "memroy=99"], ["-t", "=5"]])
+def test_a_misspelt_backend_in_a_flag_is_not_left_out_silently(
+    option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["verify", "group.jpg", "group.jpg", *option]) == 2
+    assert "is used here, only memory" in capsys.readouterr().err
+
+
+def test_a_pipe_is_not_waited_for(in_a_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(in_a_folder / "pipe.jpg")
+    assert run(["detect", "pipe.jpg"]) == 2
+    assert "is not a file" in capsys.readouterr().err
+
+
+def test_nobody_to_ask_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["gallery", "delete", "G"]) == 2
+    assert "--yes" in capsys.readouterr().err
+
+
+def test_a_roster_with_an_unreadable_name_is_refused_before_anything_is_enrolled(
+    in_a_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = os.fsencode(in_a_folder / "roster") + b"/\xff\xfe"
+    try:
+        os.mkdir(folder)  # noqa: PTH102 - the name is no text
+        Path(os.fsdecode(folder), "1.jpg").write_bytes(b"")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    assert run(["enroll", "roster", "-g", "G"]) == 2
+    assert "not valid text" in capsys.readouterr().err

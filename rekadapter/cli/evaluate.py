@@ -22,7 +22,7 @@ from rich.progress import TimeRemainingColumn as Remaining
 from rekadapter import __version__
 from rekadapter.backends.rekognition.prices import PriceList
 from rekadapter.cli.jobs import REMOTE_WORKERS, Uplink, remote_context, stopping_at_ctrl_c
-from rekadapter.cli.options import AsJson, BackendNames
+from rekadapter.cli.options import INTERRUPTED, AsJson, BackendNames
 from rekadapter.cli.output import print_table, remark
 from rekadapter.cli.session import OpenBackend, Session
 from rekadapter.errors import OutputError, UsageError
@@ -40,6 +40,7 @@ from rekadapter.evaluation.loaders import Layout, Loaded, load
 from rekadapter.evaluation.planner import PlanRequest, Side, plan, reach
 from rekadapter.evaluation.rates import share
 from rekadapter.evaluation.record import (
+    EVALUATION_FILE,
     EvaluationRecord,
     PriceEntry,
     PriceTier,
@@ -173,6 +174,7 @@ class _Job:
             ]
             record = self._record(opened)
             directory = self.out or Path("runs") / f"evaluation-{record.input_sha256[:12]}"
+            _refuse_foreign(directory)
             write_record(directory, record)
             store = stack.enter_context(AnswerStore(directory / ANSWERS_FILE))
             self._refuse_too_dear(self._estimate(record, opened, store))
@@ -425,6 +427,14 @@ def _show(done: _Done, *, as_json: bool) -> None:
         )
         for concluded in done.report.conclusions:
             remark(concluded.sentence)
+    remark(f"report: {done.page}")
     if done.stopped:
         remark("stopped before the end: run the same command again to go on")
-    remark(f"report: {done.page}")
+        raise typer.Exit(INTERRUPTED)
+
+
+def _refuse_foreign(directory: Path) -> None:
+    """An evaluation goes on where it stopped, but never among somebody's other files."""
+    holds = any(directory.iterdir()) if directory.is_dir() else directory.exists()
+    if holds and not (directory / EVALUATION_FILE).is_file():
+        raise UsageError(f"{directory} holds other files: name a new directory with --out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -139,6 +140,8 @@ def delete_gallery(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Delete a gallery and every face in it."""
+    if not yes and not sys.stdin.isatty():
+        raise UsageError("nobody is there to ask: give --yes to delete without asking")
     session: Session = context.obj
     with session.backend(backend) as opened:
         held = opened.recognizer.describe_gallery(gallery_id(gallery))

@@ -23,7 +23,7 @@ from rekadapter import __version__
 from rekadapter.backends import open_backend
 from rekadapter.cli.live import HasState, LiveTable, Meter
 from rekadapter.cli.modes import Mode, gate_of, mode_of
-from rekadapter.cli.session import OpenBackend, Session
+from rekadapter.cli.session import OpenBackend, Session, refuse_unknown_names
 from rekadapter.config import Settings
 from rekadapter.errors import OutputError, RekadapterError
 from rekadapter.evaluation.report import render_report
@@ -128,7 +128,10 @@ def run_named(
         opened = [
             stack.enter_context(
                 session.backend(
-                    name, thresholds=thresholds, context=remote_context(session.settings, uplink)
+                    name,
+                    thresholds=thresholds,
+                    among=names,
+                    context=remote_context(session.settings, uplink),
                 )
             )
             for name in names
@@ -150,6 +153,7 @@ def run_opened(
     Raises:
         RekadapterError: what kept the run from finishing; the directory is written first.
     """
+    refuse_unknown_names("--mode", request.modes, [backend.name for backend in backends])
     feeds = [open_feed(spec) for spec in request.feeds]
     for backend in backends:
         # a missing gallery or refused credentials are said before a directory is made
@@ -185,17 +189,19 @@ def shown_command(arguments: Sequence[str]) -> str:
 
 @contextmanager
 def stopping_at_ctrl_c(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C ends a run in order: what is under way is finished, waits are cut short."""
+    """Ctrl-C or SIGTERM ends a run in order: what is under way is finished, waits are cut short."""
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
         del number, frame
         stop.set()
 
-    before = signal.signal(signal.SIGINT, ask_to_stop)
+    ends = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(end, ask_to_stop) for end in ends]
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for end, handler in zip(ends, before, strict=True):
+            signal.signal(end, handler)
 
 
 @contextmanager

@@ -26,6 +26,9 @@ Thresholds = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=4096, help="Candidates a face.")]
+INTERRUPTED = 130
+"""128 + SIGINT, what shells expect of a command ended by Ctrl-C."""
+
 ImagePath = Annotated[Path, typer.Argument(help="An image file.", show_default=False)]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="Settings file instead of ./rekadapter.toml.")

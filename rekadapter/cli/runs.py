@@ -11,7 +11,15 @@ import typer
 
 from rekadapter.cli import jobs
 from rekadapter.cli.evaluate import show_again
-from rekadapter.cli.options import AsJson, BackendName, BackendNames, GalleryName, Limit, Thresholds
+from rekadapter.cli.options import (
+    INTERRUPTED,
+    AsJson,
+    BackendName,
+    BackendNames,
+    GalleryName,
+    Limit,
+    Thresholds,
+)
 from rekadapter.cli.output import print_json, remark
 from rekadapter.cli.session import Session
 from rekadapter.cli.summary import show_summary
@@ -21,9 +29,6 @@ from rekadapter.evaluation.report import render_report
 from rekadapter.evaluation.summary import write_summary
 from rekadapter.feeds import load_feeds
 from rekadapter.pipeline import RunOptions
-
-INTERRUPTED = 130
-"""128 + SIGINT, what shells expect of a command ended by Ctrl-C."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|)")
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}

@@ -52,16 +52,36 @@ class Session:
         name: str | None,
         *,
         thresholds: Sequence[str] = (),
+        among: Sequence[str | None] | None = None,
         context: BackendContext | None = None,
     ) -> Iterator[OpenBackend]:
-        """The named backend, else the settings' one, closed at the end."""
+        """The named backend, else the settings' one, closed at the end.
+
+        ``among`` are all backends that the command uses, where there are more than this one.
+        """
         chosen = self.settings.backend_named(name)
+        used = [self.settings.backend_named(one).name for one in among or (name,)]
+        refuse_unknown_names("--threshold", thresholds, used)
         given = context or BackendContext(self.settings.data_dir, self.settings.cache_dir)
         recognizer = open_backend(chosen.name, chosen.type, chosen.options, given)
         try:
             yield OpenBackend(chosen.name, recognizer, _threshold(chosen, recognizer, thresholds))
         finally:
             recognizer.close()
+
+
+def refuse_unknown_names(option: str, flags: Sequence[str], names: Sequence[str]) -> None:
+    """``BACKEND=VALUE`` has to name a backend in use: a misspelt one would be left out silently.
+
+    Raises:
+        UsageError: it does not.
+    """
+    for flag in flags:
+        name, equals, _ = flag.rpartition("=")
+        if equals and name not in names:
+            raise UsageError(
+                f"{option} {flag}: no backend '{name}' is used here, only {', '.join(names)}"
+            )
 
 
 def _threshold(

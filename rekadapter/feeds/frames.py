@@ -6,11 +6,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from rekadapter.errors import ConfigError
 from rekadapter.imaging import Image
 from rekadapter.types import CameraId
+
+MIN_FPS: Final = 1e-4
+MAX_FPS: Final = 1000.0
+"""A frame in three hours, and more than any camera gives: beyond is a slip of the keyboard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +37,10 @@ class FeedSpec:
             raise ConfigError(
                 f"camera '{self.camera}': weight has to be above 0, not {self.weight}"
             )
-        if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
+        if self.fps is not None and not MIN_FPS <= self.fps <= MAX_FPS:
             raise ConfigError(
-                f"camera '{self.camera}': fps has to be a number above 0, not {self.fps}"
+                f"camera '{self.camera}': fps lies between {MIN_FPS:g} and {MAX_FPS:g}, "
+                f"not {self.fps:g}"
             )
 
 

@@ -82,6 +82,8 @@ def open_feed(spec: FeedSpec) -> Feed:
             raise FeedError(f"camera '{spec.camera}': {path} is not there: check the path")
         if path.is_dir():
             return StillsFeed(spec, images_in(path))
+        if not path.is_file():
+            raise FeedError(f"camera '{spec.camera}': {path} is neither a file nor a folder")
     except OSError as error:
         raise FeedError(f"camera '{spec.camera}': {path}: {error.strerror}") from error
     if path.suffix.lower() in IMAGE_SUFFIXES:

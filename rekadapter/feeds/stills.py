@@ -27,7 +27,9 @@ def images_in(folder: Path) -> tuple[Path, ...]:
     return tuple(
         entry
         for entry in entries
-        if entry.suffix.lower() in IMAGE_SUFFIXES and not entry.name.startswith(".")
+        if entry.suffix.lower() in IMAGE_SUFFIXES
+        and not entry.name.startswith(".")
+        and entry.is_file()
     )
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import signal
 import socket
 import ssl
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -162,11 +164,23 @@ def serve_forever(
         url = _url(host, listener, tls)
         server = _SignalingServer(_config(served, tls), lambda: announce and announce(url))
         try:
-            server.run(sockets=[listener])
-        except KeyboardInterrupt:  # uvicorn passes SIGINT on once it has stopped
+            with _terminated_like_interrupted():
+                server.run(sockets=[listener])
+        except KeyboardInterrupt:  # uvicorn passes the signal on once it has stopped
             logger.info("stopped")
         except SystemExit as error:
             raise BackendError("the service did not start: the log says why") from error
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """uvicorn stops at SIGTERM and then sends it again; its default would end the process before
+    whoever called could close what is open."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class ServiceServer:

@@ -92,7 +92,7 @@ def test_no_feed_and_a_missing_list_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_rate_without_meaning_is_refused(fps: float) -> None:
-    with pytest.raises(ConfigError, match="fps has to be"):
+    with pytest.raises(ConfigError, match="fps lies between"):
         load_feeds(["a.mp4"], fps=fps)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -80,7 +81,9 @@ def open_client(name: str, options: RekognitionOptions) -> Any:  # noqa: ANN401 
     if options.unsigned and options.endpoint_url is None:
         raise ConfigError(f"{about}: AWS takes no unsigned requests: give endpoint_url too")
     with _settings_errors(about):
-        session = boto3.Session(profile_name=options.profile, region_name=options.region)
+        # AWS's other SDKs and tools read AWS_REGION; boto3 only AWS_DEFAULT_REGION
+        region = options.region or os.environ.get("AWS_REGION")
+        session = boto3.Session(profile_name=options.profile, region_name=region)
         client = session.client(
             "rekognition",
             endpoint_url=options.endpoint_url,
