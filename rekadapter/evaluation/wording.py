@@ -23,6 +23,7 @@ from rekadapter.evaluation.summary import (
     Summary,
     Traffic,
 )
+from rekadapter.gate import GATED
 from rekadapter.observation import BackendRecord, RunRecord
 from rekadapter.types import Reason, ScoreScale
 
@@ -116,10 +117,13 @@ def _ran(record: RunRecord, summary: Summary) -> Iterator[str]:
     yield (
         f"{cameras} ({', '.join(camera.camera for camera in summary.cameras) or 'none'}) and "
         f"{many(len(record.backends), 'face-recognition system')} ({systems}). Every face that a "
-        f"system found was compared with the people enrolled in the gallery '{record.gallery}'."
+        f"system was asked about was compared with the people enrolled in the gallery "
+        f"'{record.gallery}'."
     )
     if len(record.backends) > 1:
-        yield "The systems got the same frames, so that their answers can be held side by side."
+        yield "The systems watched the same frames, so that their answers can be held side by side."
+    for total in summary.totals:
+        yield from _picked(total)
     yield (
         "A system names a person only if a face is alike enough by that system's own threshold, in "
         "enough frames; otherwise it says unknown and why."
@@ -128,6 +132,17 @@ def _ran(record: RunRecord, summary: Summary) -> Iterator[str]:
         cause = f": {record.error}" if record.error else ""
         state = STATES.get(record.state, record.state)
         yield f"The run {state}{cause}. What is shown is what it had done until then."
+
+
+def _picked(total: BackendTotal) -> Iterator[str]:
+    """Whoever was sent pictures picked on this machine saw less than one with whole frames."""
+    frames = total.frames
+    if frames.captured and frames.dropped and not GATED.isdisjoint(frames.dropped):
+        yield (
+            f"System {total.backend} was not sent whole frames: faces were found on this machine, "
+            f"and pictures of them from {frames.processed:,} of {frames.captured:,} frames were "
+            "sent. Whom nobody found here it could not find either."
+        )
 
 
 def _named(total: BackendTotal) -> str:
