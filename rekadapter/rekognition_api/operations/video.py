@@ -47,8 +47,6 @@ FACE_DETECTION: Final = "StartFaceDetection"
 _TOKEN: Final = "ClientRequestToken"  # noqa: S105 - the name of a member
 _PAGE: Final = re.compile(r"(\d{1,18})\.(\d{1,18})")
 _TAG_BYTES: Final = 8
-_MISSED_SAMPLES: Final = 2.5
-"""So many sampling intervals without a face do not yet end a person's track."""
 
 
 def start_face_search(context: Context, request: Request) -> WireObject:
@@ -245,8 +243,8 @@ class FaceSearch:
         self.collection: str = gallery
         self._threshold = threshold
         self._limit = min(settings.max_matches, context.recognizer.capabilities.max_candidates)
-        gap = max(TrackingRules().max_gap_seconds, _MISSED_SAMPLES / settings.frames_per_second)
-        self._tracker = Tracker(DecisionRules(threshold), TrackingRules(max_gap_seconds=gap))
+        rules = TrackingRules.at(settings.frames_per_second)
+        self._tracker = Tracker(DecisionRules(threshold), rules)
 
     def faces_of(self, frame: Frame) -> Sequence[Result]:
         """See ``Analysis``."""
