@@ -461,8 +461,8 @@ class Upload(Protocol):
         """
         ...
 
-    def look(self, unacknowledged_bytes: int) -> None:
-        """So many of the bytes sent are not known to have arrived; to be told whenever known."""
+    def look(self) -> None:
+        """Looks how far the bytes have come; to be called now and then after the last turn."""
         ...
 
     def answered(self) -> None:
@@ -478,8 +478,12 @@ class Upload(Protocol):
 class BodyPacer(Pacer, Protocol):
     """A pacer that also paces inside a request, and learns from what becomes of it."""
 
-    def begin(self) -> Upload:
-        """An upload whose turns come after those of all that have begun before."""
+    def begin(self, unacknowledged: Callable[[], int | None]) -> Upload:
+        """An upload whose turns come after those of all that have begun before.
+
+        ``unacknowledged`` gives the bytes handed to its connection that the far end has not
+        acknowledged, None while that is not known; it is called by the upload's own thread.
+        """
         ...
 
 

@@ -23,7 +23,7 @@ from typing import Final, Self
 _TICK_SECONDS: Final = 0.005
 _READ_BYTES: Final = 16_384
 _PACKET_BYTES: Final = 1_460
-_BUFFER_BYTES: Final = 32_768
+_BUFFER_BYTES: Final = 4_096
 _SEND_SECONDS: Final = 5.0
 _HISTORY: Final = 1_000_000
 

@@ -18,10 +18,11 @@ Time is cut into rounds. At the end of each, one transition::
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from rekadapter.uplink.delay import Delay, Queue
 
 ROUND_SECONDS: Final = 0.25
 _ROUND_ARRIVALS: Final = 2
@@ -36,35 +37,44 @@ _DOUBLE: Final = 2.0
 _GROW: Final = 1.25
 _GROW_GENTLY: Final = 1.05
 _NEAR_LOW: Final = 0.8
-_NEAR_HIGH: Final = 1.15
+_NEAR_HIGH: Final = 1.2
 """Between these shares of the rate that was too much the last time the rate grows gently."""
+_CHANGED: Final = 2.0
+"""Beyond so many times that rate the link is another one, and the rate doubles as at the start."""
 _CLEAR_QUEUE: Final = 3.0
 """A queue of so many times what is tolerated is believed at once, a smaller one when it is there in
 two rounds on end."""
 _BESIDE_A_QUEUE: Final = 1.25
 """Who does not use all of the rate while a queue stands keeps so much of what came through."""
+_KEEPS_UP: Final = 0.7
+"""The rate grows only while at least this share of what is sent arrives."""
 _TRUST: Final = 3.0
-"""The rate grows to no more than this times what arrived in a round: it never runs away."""
+_TRUST_ANSWERED: Final = 2.0
+"""The rate grows to no more than this times what arrived in a round, nor, once under way, than this
+times what was answered of late: it never runs away."""
 
 _BELOW_CAPACITY: Final = 0.95
 _FOREIGN_QUEUE_SHARE: Final = 0.85
 _DRAIN_SHARE: Final = 0.5
-_DRAIN_ROUNDS: Final = 4
+_DRAIN_GENTLY: Final = 0.75
+"""What is sent of what the link gives while its queue empties: a long queue, and the rest of it."""
+_DRAIN_ROUNDS: Final = 8
 """A queue that has not shrunk for so many rounds at half the rate is somebody else's."""
 
-_BASE_SECONDS: Final = 60.0
 _PATH_TOLERANCE_SECONDS: Final = 0.1
 _ANSWER_TOLERANCE_SECONDS: Final = 0.4
-"""A delay counts as a queue from so much above the smallest of the last minute, or from as much as
-that smallest itself where it is more. An answer includes the service's own work, which varies."""
+_BACKLOG_TOLERANCE_SECONDS: Final = 0.35
+"""Above the smallest of the last minute. An answer includes the service's own work, which varies; a
+backlog includes the slices that have just been sent."""
 
 _SILENCE_SECONDS: Final = 3.0
 _FAILURES: Final = 2
 
-_FLOOR_SHARE: Final = 0.05
+_FLOOR_SHARE: Final = 0.02
 _LEAST_RATE: Final = 2_000.0
 _FIRST_RATE: Final = 32_000.0
-_TRICKLE_SHARE: Final = 0.02
+"""Slow enough to see the delay of an empty link before there is a queue; doubled in a moment."""
+_TRICKLE_SHARE: Final = 0.01
 
 
 class Phase(StrEnum):
@@ -76,48 +86,24 @@ class Phase(StrEnum):
     OUTAGE = "outage"
 
 
-class _Delay:
-    """The smallest delay of a round against the smallest of the last minute."""
-
-    def __init__(self, tolerance_seconds: float) -> None:
-        self._tolerance = tolerance_seconds
-        self._smallest: deque[tuple[float, float]] = deque()
-        self.latest: float | None = None
-
-    def sample(self, seconds: float, *, now: float) -> None:
-        self.latest = seconds if self.latest is None else min(self.latest, seconds)
-        while self._smallest and self._smallest[-1][1] >= seconds:
-            self._smallest.pop()
-        self._smallest.append((now, seconds))
-
-    def queue(self, *, now: float) -> float:
-        """How many times what is tolerated this round's delay lies above the base; 0 without a
-        sample. Above 1 it is a queue."""
-        while self._smallest and self._smallest[0][0] < now - _BASE_SECONDS:
-            self._smallest.popleft()
-        if self.latest is None or not self._smallest:
-            return 0.0
-        base = self._smallest[0][1]
-        return (self.latest - base) / max(self._tolerance, base)
-
-    def accept(self, *, now: float) -> None:
-        """From now on the present delay is the base: the queue is somebody else's to empty."""
-        if self.latest is not None:
-            self._smallest.clear()
-            self._smallest.append((now, self.latest))
-
-
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What a round told: bytes a second that ``arrived`` and were ``sent``; whether all of the rate
-    was used or more than a moment's worth is on its way (``filled``); whether something was on its
-    way all the time (``busy``); ``queue`` as of ``_Delay``."""
+    """What a round told; it took as long as ``rounds`` of the shortest.
 
+    Bytes a second that were ``sent`` and that ``arrived``: by acknowledgments, but by answers where
+    only they tell of a queue, because then somebody between acknowledges early. Whether all of the
+    rate was used or more than a moment's worth is on its way (``filled``); whether a request was
+    under way all the time (``busy``); whether as much arrives as is sent, as far as is known
+    (``keeps_up``); the ``queue``, None where nothing told of delays.
+    """
+
+    rounds: float
     sent: float
     arrived: float
     filled: bool
     busy: bool
-    queue: float
+    keeps_up: bool
+    queue: Queue | None
 
 
 class LinkRate:
@@ -131,13 +117,16 @@ class LinkRate:
     def __init__(self, ceiling: float, *, now: float) -> None:
         """``ceiling`` in bytes a second; infinite where only the link sets a limit."""
         self._ceiling = _checked(ceiling)
-        self._rate = min(ceiling, max(_FIRST_RATE, self._known_ceiling / 4))
+        self._rate = max(self.floor, min(ceiling / 4, _FIRST_RATE))
         self._phase = Phase.STARTUP
         self._too_much = math.inf
-        self._path = _Delay(_PATH_TOLERANCE_SECONDS)
-        self._answers = _Delay(_ANSWER_TOLERANCE_SECONDS)
+        self._path = Delay(_PATH_TOLERANCE_SECONDS)
+        self._answers = Delay(_ANSWER_TOLERANCE_SECONDS)
+        self._delays = (self._path, self._answers)
         self._in_flight = 0
+        self._open = 0
         self._round_busy = False
+        self._answered_rate = 0.0
         self._last_arrival = now
         self._believed_since = now
         self._failures = 0
@@ -167,7 +156,7 @@ class LinkRate:
 
     @property
     def floor(self) -> float:
-        """What is kept of a link that others fill: 5 % of the ceiling."""
+        """What is kept of a link that others fill: 2 % of the ceiling."""
         return min(self._ceiling, max(_LEAST_RATE, self._known_ceiling * _FLOOR_SHARE))
 
     @property
@@ -175,6 +164,15 @@ class LinkRate:
         return self._ceiling if math.isfinite(self._ceiling) else 0.0
 
     # --- what it is told --------------------------------------------------------------------
+
+    def opened(self) -> None:
+        """A request is under way."""
+        self._open += 1
+
+    def closed(self) -> None:
+        """One request fewer is under way: it is answered, or over without an answer."""
+        self._open -= 1
+        self._look_idle()
 
     def sent(self, size_bytes: int, *, now: float) -> None:
         """So many bytes were handed to the network."""
@@ -216,8 +214,10 @@ class LinkRate:
         if now - seconds >= self._believed_since:
             self._path.sample(seconds, now=now)
 
-    def answer_delay(self, seconds: float, *, now: float) -> None:
-        """An answer began so long after the last byte of its request was sent."""
+    def answer_delay(self, seconds: float, size_bytes: int, *, now: float) -> None:
+        """An answer began so long after the last byte of its request, of ``size_bytes``, was
+        sent."""
+        self._round_answered += size_bytes
         if now - seconds >= self._believed_since:
             self._answers.sample(seconds, now=now)
 
@@ -243,79 +243,114 @@ class LinkRate:
 
     def _leave(self, size_bytes: int) -> None:
         self._in_flight = max(0, self._in_flight - size_bytes)
-        self._round_busy = self._round_busy and self._in_flight > 0
+        self._look_idle()
+
+    def _look_idle(self) -> None:
+        # somebody between may acknowledge in the far end's stead: only an answer ends a request
+        self._round_busy = self._round_busy and (self._in_flight > 0 or self._open > 0)
 
     def _start_round(self, now: float) -> None:
         self._round_began = now
         self._round_sent = 0
         self._round_arrived = 0
+        self._round_answered = 0
         self._round_arrivals = 0
-        self._round_busy = self._in_flight > 0
-        self._path.latest = None
-        self._answers.latest = None
+        self._round_busy = self._in_flight > 0 or self._open > 0
+        for delay in self._delays:
+            delay.start_round(now=now)
 
     def _round(self, elapsed: float, now: float) -> Round:
-        sent = self._round_sent / elapsed
+        sent, arrived = self._round_sent / elapsed, self._round_arrived / elapsed
+        answered = self._round_answered / elapsed
+        self._answered_rate += (answered - self._answered_rate) * min(1.0, elapsed)
+        path = _longer(self._path.queue(now=now), self._backlog(arrived))
+        answers = self._answers.queue(now=now)
+        queue = _longer(path, answers)
         return Round(
+            rounds=elapsed / ROUND_SECONDS,
             sent=sent,
-            arrived=self._round_arrived / elapsed,
+            arrived=self._answered_rate if queue is answers is not None else arrived,
             filled=sent >= _ALL_OF_IT * self._rate or self._in_flight > ROUND_SECONDS * self._rate,
             busy=self._round_busy,
-            queue=max(self._path.queue(now=now), self._answers.queue(now=now)),
+            keeps_up=not self._path.known or arrived >= _KEEPS_UP * sent,
+            queue=queue or (None if self._in_flight else Queue(0.0, fresh=True)),
         )
 
-    def _transition(self, told: Round, now: float) -> None:
-        if self._phase is Phase.DRAIN:
-            self._drain(told, now)
-        elif told.queue > 1.0:
-            self._see_queue(told)
-        elif told.filled:
-            self._grow(told)
-        self._queue_before = told.queue > 1.0
+    def _backlog(self, arrived: float) -> Queue | None:
+        """What is on its way takes so long to arrive. Not known without acknowledgments: a request
+        that the service works on would be on its way too."""
+        if not arrived:
+            return None
+        seconds = self._in_flight / arrived
+        return self._path.queue_of(seconds, tolerance_seconds=_BACKLOG_TOLERANCE_SECONDS)
 
-    def _see_queue(self, told: Round) -> None:
-        believed = self._queue_before or told.queue > _CLEAR_QUEUE
+    def _transition(self, told: Round, now: float) -> None:
+        if told.queue is None:
+            return
+        standing = told.queue.size > 1.0
+        if self._phase is Phase.DRAIN:
+            self._drain(told, told.queue, now)
+        elif standing:
+            self._see_queue(told, told.queue.size)
+        elif told.filled and told.keeps_up:
+            self._grow(told)
+        self._queue_before = standing
+
+    def _see_queue(self, told: Round, queue: float) -> None:
+        believed = self._queue_before or queue > _CLEAR_QUEUE
         if not believed or told.arrived <= 0:
             return
         if told.filled:
-            self._begin_drain(told)
+            self._begin_drain(told, queue)
         elif told.busy:
             self._rate = min(self._rate, max(self.floor, _BESIDE_A_QUEUE * told.arrived))
 
     def _grow(self, told: Round) -> None:
-        factor = _DOUBLE if self._phase is Phase.STARTUP else self._steady_factor
-        trusted = max(self._rate, _TRUST * told.arrived)
-        self._rate = min(self._ceiling, trusted, self._rate * factor)
+        a_round = _DOUBLE if self._phase is Phase.STARTUP else self._steady_factor
+        factor = min(_DOUBLE, a_round**told.rounds)
+        trusted = _TRUST * told.arrived
+        if self._phase is Phase.STEADY and self._answers.known:
+            # somebody between may take more than the link behind gives
+            trusted = min(trusted, _TRUST_ANSWERED * self._answered_rate)
+        self._rate = min(self._ceiling, max(self._rate, trusted), self._rate * factor)
         if self._rate >= self._ceiling:
             self._phase = Phase.STEADY
 
     @property
     def _steady_factor(self) -> float:
+        if self._rate > _CHANGED * self._too_much:
+            return _DOUBLE
         near = _NEAR_LOW * self._too_much <= self._rate <= _NEAR_HIGH * self._too_much
         return _GROW_GENTLY if near else _GROW
 
-    def _begin_drain(self, told: Round) -> None:
+    def _begin_drain(self, told: Round, queue: float) -> None:
         self._phase = Phase.DRAIN
         self._too_much = min(self._rate, told.arrived)
-        self._rate = max(self.floor, _DRAIN_SHARE * self._too_much)
-        self._smallest_queue, self._rounds_in_drain = told.queue, 0
+        self._rate = self._drain_rate(queue)
+        self._smallest_queue, self._rounds_in_drain = queue, 0
 
-    def _drain(self, told: Round, now: float) -> None:
-        if told.queue <= 1.0:
+    def _drain(self, told: Round, queue: Queue, now: float) -> None:
+        if queue.size <= 1.0:
             self._settle(_BELOW_CAPACITY)
             return
         # While a queue of ours empties, more arrives than is sent: exactly what the link gives.
         # While it still grows, less does. If both are the same, the queue is not ours.
         if told.arrived > 0 and not 0.95 <= told.arrived / max(told.sent, 1.0) <= 1.05:
-            self._too_much = min(self._too_much, told.arrived)
-            self._rate = max(self.floor, _DRAIN_SHARE * self._too_much)
-        shrunk = told.queue < 0.9 * self._smallest_queue
-        self._smallest_queue = min(self._smallest_queue, told.queue)
+            self._too_much = min(self._too_much, (self._too_much + told.arrived) / 2)
+        self._rate = self._drain_rate(queue.size)
+        if not queue.fresh:
+            return
+        shrunk = queue.size < 0.9 * self._smallest_queue
+        self._smallest_queue = min(self._smallest_queue, queue.size)
         self._rounds_in_drain = 0 if shrunk else self._rounds_in_drain + 1
         if self._rounds_in_drain >= _DRAIN_ROUNDS:
-            self._path.accept(now=now)
-            self._answers.accept(now=now)
+            for delay in self._delays:
+                delay.accept(now=now)
             self._settle(_FOREIGN_QUEUE_SHARE)
+
+    def _drain_rate(self, queue: float) -> float:
+        share = _DRAIN_SHARE if queue > _CLEAR_QUEUE else _DRAIN_GENTLY
+        return min(self._ceiling, max(self.floor, share * self._too_much))
 
     def _settle(self, share: float) -> None:
         self._phase = Phase.STEADY
@@ -340,6 +375,14 @@ class LinkRate:
         self._too_much = math.inf
         self._believed_since = now
         self._start_round(now)
+        for delay in self._delays:
+            delay.forget_present()
+
+
+def _longer(one: Queue | None, other: Queue | None) -> Queue | None:
+    if one is None or other is None:
+        return one or other
+    return other if other.size > one.size else one
 
 
 def _checked(ceiling: float) -> float:

@@ -89,9 +89,12 @@ class UplinkPacer:
         self._changed = threading.Condition()
         self._queue: list[int] = []
 
-    def begin(self) -> PacedUpload:
-        """An upload that takes its turns after all that have begun before."""
-        return PacedUpload(self, next(self._orders))
+    def begin(self, unacknowledged: Callable[[], int | None]) -> PacedUpload:
+        """An upload that takes its turns after all that have begun before; see
+        ``recognizer.BodyPacer``."""
+        with self._changed:
+            self._link.opened()
+            return PacedUpload(self, next(self._orders), unacknowledged)
 
     def wait_to_send(self, size_bytes: int) -> float:
         """Blocks until a whole request of ``size_bytes`` may be sent at once and returns the
@@ -121,8 +124,11 @@ class UplinkPacer:
 
     # --- for PacedUpload --------------------------------------------------------------------
 
-    def grant(self, order: int, left_bytes: int) -> Granted:
-        """Waits until no upload that began before ``order`` waits and a slice may pass.
+    def grant(
+        self, order: int, left_bytes: int, look: Callable[[], None] = lambda: None
+    ) -> Granted:
+        """Waits until no upload that began before ``order`` waits and a slice may pass, and calls
+        ``look`` now and then meanwhile.
 
         Raises:
             StoppedError: the run ended first.
@@ -131,8 +137,9 @@ class UplinkPacer:
             began = self._clock()
             bisect.insort(self._queue, order)
             try:
+                look()
                 while (size := self._due(order, left_bytes)) == 0:
-                    pass
+                    look()
             finally:
                 self._queue.remove(order)
                 self._changed.notify_all()
@@ -151,11 +158,13 @@ class UplinkPacer:
             self._link.path_delay(delay, now=now)
             self._link.arrived(arrived_bytes, now=now)
 
-    def tell_answer(self, arrived_bytes: int, last_sent_at: float) -> None:
-        """An answer has begun, so the rest of its request has arrived."""
+    def tell_answer(self, size_bytes: int, arrived_bytes: int, last_sent_at: float) -> None:
+        """The answer to a request of ``size_bytes`` has begun: ``arrived_bytes``, the rest of it,
+        have arrived."""
         with self._changed:
             now = self._clock()
-            self._link.answer_delay(max(0.0, now - last_sent_at), now=now)
+            self._link.closed()
+            self._link.answer_delay(max(0.0, now - last_sent_at), size_bytes, now=now)
             self._link.arrived(arrived_bytes, now=now)
 
     def tell_end(self, *, lost_bytes: int, more_bytes: int, failed: bool) -> None:
@@ -166,6 +175,8 @@ class UplinkPacer:
             self._link.lost(lost_bytes, now=now)
             self._bucket.take(more_bytes, now=now)
             self._sent += more_bytes
+            if failed:
+                self._link.closed()
             if failed and not self._stop.is_set():
                 self._link.failed(now=now)
 
@@ -218,9 +229,12 @@ class UplinkPacer:
 class PacedUpload:
     """One attempt of a request on its way; used by one thread. See ``recognizer.Upload``."""
 
-    def __init__(self, pacer: UplinkPacer, order: int) -> None:
+    def __init__(
+        self, pacer: UplinkPacer, order: int, unacknowledged: Callable[[], int | None]
+    ) -> None:
         self._pacer = pacer
         self._order = order
+        self._unacknowledged = unacknowledged
         self._on_their_way: deque[tuple[int, float]] = deque()
         self._sent = 0
         self._arrived = 0
@@ -234,16 +248,20 @@ class PacedUpload:
         Raises:
             StoppedError: the run ended first; nothing more may be sent.
         """
-        granted = self._pacer.grant(self._order, left_bytes)
+        granted = self._pacer.grant(self._order, left_bytes, self.look)
         self.waited_seconds += granted.waited_seconds
         self._sent += granted.size_bytes
         self._last_sent_at = granted.at
         self._on_their_way.append((self._sent, granted.at))
         return granted.size_bytes
 
-    def look(self, unacknowledged_bytes: int) -> None:
-        """So many bytes of those sent are not known to have arrived."""
-        arrived = max(self._arrived, self._sent - unacknowledged_bytes)
+    def look(self) -> None:
+        """Tells the pacer what has arrived since the last look and how long the rest is on its
+        way."""
+        unacknowledged = self._unacknowledged() if self._sent else None
+        if unacknowledged is None:
+            return
+        arrived = max(self._arrived, self._sent - unacknowledged)
         while self._on_their_way and self._on_their_way[0][0] <= arrived:
             self._on_their_way.popleft()
         oldest = self._on_their_way[0][1] if self._on_their_way else None
@@ -254,7 +272,7 @@ class PacedUpload:
         """The answer has begun: everything has arrived. Only the first call counts."""
         if not self._answered:
             self._answered = True
-            self._pacer.tell_answer(self._sent - self._arrived, self._last_sent_at)
+            self._pacer.tell_answer(self._sent, self._sent - self._arrived, self._last_sent_at)
             self._arrived = self._sent
 
     def end(self, wire_bytes: int) -> None:

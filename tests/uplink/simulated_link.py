@@ -141,7 +141,8 @@ class Simulation:
         for worker in self._crew:
             if worker.answer_at is not None and worker.answer_at <= self.now:
                 worker.answer_at, worker.waiting = None, False
-                self.link.answer_delay(self.now - worker.last_sent_at, now=self.now)
+                delay = self.now - worker.last_sent_at
+                self.link.answer_delay(delay, self.request_bytes, now=self.now)
                 if not self.acknowledged:
                     self.link.arrived(self.request_bytes, now=self.now)
 

@@ -47,14 +47,22 @@ def steady(ceiling: float = CAP) -> tuple[LinkRate, float]:
 # --- to the number ----------------------------------------------------------------------------
 
 
-def test_it_starts_at_a_quarter_of_the_ceiling_and_doubles_up_to_it() -> None:
-    link = LinkRate(CAP, now=0.0)
+@pytest.mark.parametrize(
+    ("ceiling", "expected"),
+    [
+        (CAP, [32_000, 64_000, 128_000, 250_000, 250_000]),
+        (40_000.0, [10_000, 20_000, 40_000, 40_000, 40_000]),
+        (4_000.0, [2_000, 4_000, 4_000, 4_000, 4_000]),
+    ],
+)
+def test_it_starts_low_and_doubles_up_to_the_ceiling(ceiling: float, expected: list[int]) -> None:
+    link = LinkRate(ceiling, now=0.0)
     seen = [link.rate]
     at = 0.0
-    for _ in range(3):
+    for _ in range(4):
         at = a_round(link, at)
         seen.append(link.rate)
-    assert seen == [62_500, 125_000, 250_000, 250_000]
+    assert seen == expected
     assert doing(link) is Phase.STEADY
 
 
@@ -77,13 +85,14 @@ def test_a_small_queue_is_believed_when_it_is_there_twice() -> None:
     assert doing(link) is Phase.STEADY
     a_round(link, at, delay=0.15)
     assert doing(link) is Phase.DRAIN
-    assert link.rate == pytest.approx(125_000, rel=1e-3)
+    assert link.rate == pytest.approx(0.75 * CAP, rel=1e-3)
 
 
-def test_a_clear_queue_is_believed_at_once() -> None:
+def test_a_clear_queue_is_believed_at_once_and_drained_at_half_the_rate() -> None:
     link, at = steady()
     a_round(link, at, delay=0.4)
     assert doing(link) is Phase.DRAIN
+    assert link.rate == pytest.approx(0.5 * CAP, rel=1e-3)
 
 
 def test_an_empty_queue_ends_draining_just_below_what_was_too_much() -> None:
@@ -106,7 +115,7 @@ def test_near_the_rate_that_was_too_much_it_grows_gently() -> None:
 def test_a_queue_that_half_the_rate_does_not_shrink_is_somebody_elses_and_accepted() -> None:
     link, at = steady()
     at = a_round(link, at, delay=0.4)
-    at = rounds(link, at, 4, delay=0.4)
+    at = rounds(link, at, 8, delay=0.4)
     assert doing(link) is Phase.STEADY
     assert link.rate == pytest.approx(0.85 * CAP, rel=1e-3)
     at = rounds(link, at, 2, delay=0.4)
@@ -116,7 +125,7 @@ def test_a_queue_that_half_the_rate_does_not_shrink_is_somebody_elses_and_accept
 def test_an_answer_that_takes_longer_is_a_queue_too() -> None:
     link, at = steady()
     for delay in (0.2, 0.2, 0.9, 0.9):
-        link.answer_delay(delay, now=at)
+        link.answer_delay(delay, 60_000, now=at)
         at = a_round(link, at)
     assert doing(link) is Phase.DRAIN
 
@@ -127,7 +136,7 @@ def test_silence_with_bytes_on_their_way_is_an_outage_of_a_trickle() -> None:
     link.tick(now=at + 3.1)
     assert doing(link) is Phase.STEADY
     link.tick(now=at + 3.3)
-    assert (doing(link), link.rate) == (Phase.OUTAGE, 5_000)
+    assert (doing(link), link.rate) == (Phase.OUTAGE, 2_500)
 
 
 def test_the_first_byte_after_an_outage_brings_half_the_rate_and_doubles() -> None:
@@ -214,7 +223,7 @@ def tell(link: LinkRate, what: str, size: int, now: float) -> None:
     elif what == "path":
         link.path_delay(size / 100_000, now=now)
     elif what == "answer":
-        link.answer_delay(size / 100_000, now=now)
+        link.answer_delay(size / 100_000, size, now=now)
     else:
         link.tick(now=now)
 
@@ -273,8 +282,8 @@ def test_a_step_down_and_up_is_followed_within_five_seconds(
     assert link.first_time(30, lambda rate: rate >= CAP * 0.9) <= 5.0
     assert link.carried(20, 30) >= 0.9 * CAP / 4 * 10
     assert link.carried(35, 45) >= 0.9 * CAP * 10
-    # the queue that the step left is gone, and none stands
-    assert sum(link.queued[2500:3000]) / 500 <= 0.5 * CAP / 4
+    # the queue that the step left is gone, and none stands beyond what cannot be told from work
+    assert sum(link.queued[2500:3000]) / 500 <= (0.5 if acknowledged else 0.75) * CAP / 4
 
 
 @pytest.mark.parametrize("acknowledged", [True, False], ids=["acks", "answers only"])
@@ -293,7 +302,7 @@ def test_other_traffic_takes_its_share_and_does_not_starve_ours(others: float) -
     link = Simulation(lambda _: CAP, CAP, others=lambda t: others * CAP if 10 < t < 40 else 0.0)
     link.run(50)
     beside = link.carried(15, 40) / 25
-    assert beside >= 0.1 * CAP
+    assert beside >= 0.05 * CAP
     assert link.carried(45, 50) >= 0.9 * CAP * 5
 
 

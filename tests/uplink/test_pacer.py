@@ -45,13 +45,16 @@ class FakeTime:
         )
 
 
+def all_arrived() -> int:
+    return 0
+
+
 def send(pacer: UplinkPacer, size: int, clock: Callable[[], float]) -> list[tuple[float, int]]:
     """Sends a request slice by slice, each acknowledged at once; when and how much."""
-    upload, slices, left = pacer.begin(), [], size
+    upload, slices, left = pacer.begin(all_arrived), [], size
     while left:
         part = upload.turn(left)
         slices.append((clock(), part))
-        upload.look(0)
         left -= part
     upload.answered()
     upload.end(size)
@@ -104,12 +107,12 @@ def test_encryption_and_handshakes_are_paid_for_and_what_was_not_sent_is_not() -
     pacer = time.pacer()
     send(pacer, 1_000_000, time.clock)
     time.now += 10
-    upload = pacer.begin()
+    upload = pacer.begin(all_arrived)
     assert upload.turn(10_000) == 10_000
     upload.answered()
     upload.end(10_000 + 100_000)
     before = pacer.state().sent
-    later = pacer.begin()
+    later = pacer.begin(all_arrived)
     later.turn(10_000)
     assert later.waited_seconds == pytest.approx((100_000 + 20_000 - 50_000) / RATE, rel=0.1)
     later.end(4_000)
@@ -142,7 +145,7 @@ def test_answers_that_stay_away_make_the_uplink_unreachable_until_one_comes() ->
     time = FakeTime()
     pacer = time.pacer()
     send(pacer, 500_000, time.clock)
-    upload = pacer.begin()
+    upload = pacer.begin(all_arrived)
     upload.turn(1_000)
     time.now += 10
     assert not pacer.state().reachable
@@ -156,13 +159,12 @@ def test_the_older_upload_gets_the_next_slice() -> None:
     pacer = UplinkPacer(1e6, stop=threading.Event())
     order: list[str] = []
     young_runs = threading.Event()
-    old, young = pacer.begin(), pacer.begin()
+    old, young = pacer.begin(all_arrived), pacer.begin(all_arrived)
 
     def run(upload: PacedUpload, name: str, left: int) -> None:
         while left:
             left -= upload.turn(left)
             order.append(name)
-            upload.look(0)
             young_runs.set()
 
     younger = threading.Thread(target=run, args=(young, "young", 400_000))
@@ -179,7 +181,7 @@ def test_the_older_upload_gets_the_next_slice() -> None:
 def test_a_stuck_connection_does_not_hold_up_the_others() -> None:
     time = FakeTime()
     pacer = time.pacer()
-    stuck = pacer.begin()
+    stuck = pacer.begin(all_arrived)
     stuck.turn(100_000)
     assert sum(size for _, size in send(pacer, 100_000, time.clock)) == 100_000
 
@@ -213,7 +215,7 @@ def test_after_stop_nothing_is_sent_even_if_there_is_room() -> None:
     with pytest.raises(StoppedError, match="stopped"):
         UplinkPacer(1e9, stop=stop).wait_to_send(1)
     with pytest.raises(StoppedError, match="stopped"):
-        UplinkPacer(1e9, stop=stop).begin().turn(1)
+        UplinkPacer(1e9, stop=stop).begin(all_arrived).turn(1)
 
 
 def test_threads_share_one_cap() -> None:

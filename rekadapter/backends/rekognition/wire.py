@@ -31,6 +31,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from botocore import awsrequest
+from urllib3.util.wait import wait_for_read
 
 from rekadapter.errors import ConnectionFailedError, StoppedError
 from rekadapter.recognizer import BodyPacer, Pacer, Upload
@@ -48,6 +49,9 @@ STALL_SECONDS: Final = 10.0
 """A connection whose bytes nobody acknowledges for so long is given up (Linux, TCP_USER_TIMEOUT of
 RFC 5482). The kernel itself would try for many minutes at ever longer intervals, also long after
 the link is back."""
+
+_LOOK_SECONDS: Final = 0.1
+"""How often a request that is sent and not acknowledged is looked after, while it waits."""
 
 _TCP_INFO_BYTES: Final = 256
 _IN_FLIGHT: Final = struct.Struct("=120xQ16xL52xQQ")
@@ -77,6 +81,7 @@ class Exchange:
         "_before",
         "_counting",
         "_last",
+        "_sock",
         "_waited",
         "allowance",
         "body",
@@ -93,6 +98,7 @@ class Exchange:
     def __init__(self, *, counting: bool) -> None:
         self._counting = counting
         self._waited = 0.0
+        self._sock: socket.socket | None = None
         self.granted = False
         self.upload: Upload | None = None
         self.allowance = 0
@@ -116,10 +122,10 @@ class Exchange:
         self._waited += pacer.wait_to_send(size)
         self.granted = True
 
-    def begin_upload(self, upload: Upload, size: int) -> None:
+    def begin_upload(self, pacer: BodyPacer, size: int) -> None:
         """Waits until the first slice of the attempt, of ``size`` bytes, may be sent."""
-        self.upload = upload
-        self.allowance = upload.turn(size)
+        self.upload = pacer.begin(self._unacknowledged)
+        self.allowance = self.upload.turn(size)
         self.granted = True
 
     def slices(self, data: memoryview, sock: socket.socket | None) -> Iterator[memoryview]:
@@ -128,11 +134,21 @@ class Exchange:
         Raises:
             StoppedError: the run ended first.
         """
+        self._sock = sock
         while data:
-            part = data if self.upload is None else data[: self._allowed(self.upload, data, sock)]
+            part = data if self.upload is None else data[: self._allowed(self.upload, len(data))]
             yield part
             self.sent += len(part)
             data = data[len(part) :]
+
+    def watch(self, sock: socket.socket) -> None:
+        """Until all is acknowledged or the answer begins, lets the pacer see how far it is."""
+        if self.upload is None or self.received:
+            return
+        for _ in range(int((sock.gettimeout() or 0.0) / _LOOK_SECONDS)):
+            self.upload.look()
+            if not self._unacknowledged() or wait_for_read(sock, _LOOK_SECONDS):
+                return
 
     def answer_begins(self) -> None:
         if self.upload is not None:
@@ -143,17 +159,18 @@ class Exchange:
         if self.upload is not None:
             self.upload.end(self.measured().sent)
 
-    def _allowed(self, upload: Upload, data: memoryview, sock: socket.socket | None) -> int:
+    def _unacknowledged(self) -> int | None:
+        return None if self._sock is None else unacknowledged(self._sock)
+
+    def _allowed(self, upload: Upload, left: int) -> int:
         if not self.allowance:
             try:
-                self.allowance = upload.turn(len(data))
+                self.allowance = upload.turn(left)
             except StoppedError as error:
                 # botocore would wrap it as a failure of the connection
                 self.stopped = error
                 raise
-            if sock is not None and (waiting := unacknowledged(sock)) is not None:
-                upload.look(waiting + self.allowance)
-        allowed = min(self.allowance, len(data))
+        allowed = min(self.allowance, left)
         self.allowance -= allowed
         return allowed
 
@@ -245,7 +262,7 @@ class Wire:
         size = request_size(request)
         if not exchange.granted:
             if self._counting and self._body_pacer is not None:
-                exchange.begin_upload(self._body_pacer.begin(), size)
+                exchange.begin_upload(self._body_pacer, size)
             else:
                 exchange.hold_back(self._pacer, size)
             if exchange.pacer_wait > SIGNATURE_SECONDS:
@@ -427,6 +444,7 @@ class _CountingReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - any writable buffer
+        self._exchange.watch(self._sock)
         try:
             count: int | None = self._raw.readinto(buffer)
         finally:
