@@ -122,6 +122,7 @@ def _shares(start: float, end: float, bin_seconds: float, bins: int) -> NDArray[
     """Which share of the time from ``start`` to ``end`` lies in each bin; they sum to 1."""
     length = max(end - start, 1e-6)
     edges = np.arange(bins + 1) * bin_seconds
+    edges[-1] = np.inf  # the last bin takes what a float's last digit would put behind it
     inside = np.clip(edges, start, start + length)
     shares: NDArray[np.float64] = np.diff(inside) / length
     return shares

@@ -45,6 +45,7 @@ class Watched:
         self.inner = MemoryRecognizer()
         self.searched = 0
         self.enrolled = 0
+        self.counting = threading.Lock()
         self.asked: list[dict[str, Any]] = []
         self.fails: Callable[[int], BackendError | None] = lambda _: None
         self.after: Callable[[int], None] = lambda _: None
@@ -66,13 +67,15 @@ class Watched:
         return self.inner.enroll(gallery, image, subject=subject, max_faces=max_faces)
 
     def identify(self, gallery: GalleryId, image: Image, **options: Any) -> Identification:
-        self.searched += 1
+        with self.counting:
+            self.searched += 1
+            number = self.searched
         self.asked.append(options)
-        error = self.fails(self.searched)
+        error = self.fails(number)
         if error is not None:
             raise error
         answer = self.inner.identify(gallery, image, **options)
-        self.after(self.searched)
+        self.after(number)
         return answer
 
 
