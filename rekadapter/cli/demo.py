@@ -55,8 +55,8 @@ def demo(
     """Four made-up cameras through a local model and through Rekognition; no account needed."""
     session: Session = context.obj
     folder = out or jobs.new_run_directory(Path("rekadapter-demo"))
-    scene = _make_scene(folder / "media")
     shared = jobs.Uplink.capped_at(uplink)
+    scene = _make_scene(folder / "media")
     with _local(session, folder, "local") as local, _rekognition(session, folder, shared) as cloud:
         _show_roster([_enroll(backend, scene) for backend in (local, cloud)])
         request = jobs.RunRequest(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import platform
 import shlex
@@ -43,8 +44,9 @@ from rekadapter.recognizer import BackendContext, NoLimit, Pacer
 from rekadapter.sinks.ledger import Ledger
 from rekadapter.sinks.run_directory import SCHEMA_VERSION, RunDirectory
 from rekadapter.types import GalleryId
-from rekadapter.uplink.bucket import parse_rate, request_budget
+from rekadapter.uplink.bucket import request_budget
 from rekadapter.uplink.pacer import UplinkPacer
+from rekadapter.uplink.schedule import Schedule
 
 REMOTE_WORKERS: Final = 4
 """Frames a remote backend is asked about at a time: its round trips overlap."""
@@ -92,13 +94,13 @@ class Uplink:
 
     @classmethod
     def capped_at(cls, rate: str | None) -> Uplink:
-        """An uplink with a cap such as ``2Mbit/s``, or none.
+        """An uplink with a cap such as ``2Mbit/s``, one by the hour, ``auto``, or none.
 
         Raises:
             ConfigError: not a rate.
         """
         stop = threading.Event()
-        pacer = UplinkPacer(parse_rate(rate), stop=stop) if rate else None
+        pacer = UplinkPacer(Schedule.parse(rate), stop=stop) if rate else None
         return cls(stop, Ledger(), pacer)
 
     def picture_bytes(self) -> int | None:
@@ -276,8 +278,9 @@ def _lane(backend: OpenBackend, request: RunRequest) -> Lane:
 
 
 def _upload_bytes(request: RunRequest) -> int:
-    rate = parse_rate(request.uplink) if request.uplink else None
-    return min(request.frame_bytes, request_budget(rate))
+    lowest = Schedule.parse(request.uplink).lowest if request.uplink else math.inf
+    budget = request_budget(lowest if math.isfinite(lowest) else None)
+    return min(request.frame_bytes, budget)
 
 
 def _record(backends: Sequence[OpenBackend], request: RunRequest) -> RunRecord:

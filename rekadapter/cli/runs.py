@@ -38,7 +38,8 @@ Feeds = Annotated[
 ]
 Fps = Annotated[float | None, typer.Option(help="Frames a second to look at; all without it.")]
 UplinkRate = Annotated[
-    str | None, typer.Option("--uplink", help="Cap of all cameras together, such as 2Mbit/s.")
+    str | None,
+    typer.Option("--uplink", help="Cap of all cameras together: 2Mbit/s, by the hour, or auto."),
 ]
 FrameKilobytes = Annotated[
     int,
