@@ -282,8 +282,8 @@ def test_a_step_down_and_up_is_followed_within_five_seconds(
     assert link.first_time(30, lambda rate: rate >= CAP * 0.9) <= 5.0
     assert link.carried(20, 30) >= 0.9 * CAP / 4 * 10
     assert link.carried(35, 45) >= 0.9 * CAP * 10
-    # the queue that the step left is gone, and none stands beyond what cannot be told from work
-    assert sum(link.queued[2500:3000]) / 500 <= (0.5 if acknowledged else 0.75) * CAP / 4
+    # what is known only from answers cannot be told from the service's work below 0.4 s
+    assert sum(link.queued[2500:3000]) / 500 <= (0.5 if acknowledged else 1.0) * CAP / 4
 
 
 @pytest.mark.parametrize("acknowledged", [True, False], ids=["acks", "answers only"])
