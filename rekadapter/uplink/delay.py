@@ -1,4 +1,5 @@
-"""Whether a queue stands somewhere on the way: a delay against the smallest of its kind."""
+"""Whether a queue stands somewhere on the way: a delay against the smallest of its kind; and the
+rate at which something comes in now and then."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ from typing import Final
 
 _BASE_SECONDS: Final = 60.0
 _KNOWN_SECONDS: Final = 3.0
+_RATE_SECONDS: Final = 1.5
+_RATE_EVENTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +89,24 @@ class Delay:
             return self._latest
         at, delay = self._known
         return delay if now - at <= _KNOWN_SECONDS else None
+
+
+class Throughput:
+    """Bytes a second of something that comes in lumps; unknown while there are few of them."""
+
+    def __init__(self) -> None:
+        self._lumps: deque[tuple[float, int]] = deque()
+
+    def add(self, size_bytes: int, *, now: float) -> None:
+        self._lumps.append((now, size_bytes))
+
+    def rate(self, *, now: float) -> float | None:
+        """Over the last 1.5 s, from the first lump to the last; None for fewer than three."""
+        while self._lumps and self._lumps[0][0] < now - _RATE_SECONDS:
+            self._lumps.popleft()
+        if len(self._lumps) < _RATE_EVENTS:
+            return None
+        seconds = self._lumps[-1][0] - self._lumps[0][0]
+        # the first lump came in before its own time
+        size = sum(size for _, size in self._lumps) - self._lumps[0][1]
+        return size / seconds if seconds > 0 else None

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from rekadapter.uplink.delay import Delay, Queue
+from rekadapter.uplink.delay import Delay, Queue, Throughput
 
 ROUND_SECONDS: Final = 0.25
 _ROUND_ARRIVALS: Final = 2
@@ -58,6 +58,8 @@ _FOREIGN_QUEUE_SHARE: Final = 0.85
 _DRAIN_SHARE: Final = 0.5
 _DRAIN_GENTLY: Final = 0.75
 """What is sent of what the link gives while its queue empties: a long queue, and the rest of it."""
+_MEASURABLE_QUEUE: Final = 2.0
+"""A shorter queue may be empty for a part of the round: what arrives says too little."""
 _DRAIN_ROUNDS: Final = 8
 """A queue that has not shrunk for so many rounds at half the rate is somebody else's."""
 
@@ -91,15 +93,17 @@ class Round:
     """What a round told; it took as long as ``rounds`` of the shortest.
 
     Bytes a second that were ``sent`` and that ``arrived``: by acknowledgments, but by answers where
-    only they tell of a queue, because then somebody between acknowledges early. Whether all of the
-    rate was used or more than a moment's worth is on its way (``filled``); whether a request was
-    under way all the time (``busy``); whether as much arrives as is sent, as far as is known
-    (``keeps_up``); the ``queue``, None where nothing told of delays.
+    only they tell of a queue, because then somebody between acknowledges early; and that were
+    ``answered``, where that is known. Whether all of the rate was used or more than a moment's
+    worth is on its way (``filled``); whether a request was under way all the time (``busy``);
+    whether as much arrives as is sent, as far as is known (``keeps_up``); the ``queue``, None where
+    nothing told of delays.
     """
 
     rounds: float
     sent: float
     arrived: float
+    answered: float | None
     filled: bool
     busy: bool
     keeps_up: bool
@@ -126,12 +130,13 @@ class LinkRate:
         self._in_flight = 0
         self._open = 0
         self._round_busy = False
-        self._answered_rate = 0.0
+        self._answered = Throughput()
         self._last_arrival = now
         self._believed_since = now
         self._failures = 0
         self._before_outage = self._rate
         self._queue_before = False
+        self._arrived_before = 0.0
         self._smallest_queue = math.inf
         self._rounds_in_drain = 0
         self._start_round(now)
@@ -217,7 +222,7 @@ class LinkRate:
     def answer_delay(self, seconds: float, size_bytes: int, *, now: float) -> None:
         """An answer began so long after the last byte of its request, of ``size_bytes``, was
         sent."""
-        self._round_answered += size_bytes
+        self._answered.add(size_bytes, now=now)
         if now - seconds >= self._believed_since:
             self._answers.sample(seconds, now=now)
 
@@ -253,7 +258,6 @@ class LinkRate:
         self._round_began = now
         self._round_sent = 0
         self._round_arrived = 0
-        self._round_answered = 0
         self._round_arrivals = 0
         self._round_busy = self._in_flight > 0 or self._open > 0
         for delay in self._delays:
@@ -261,15 +265,15 @@ class LinkRate:
 
     def _round(self, elapsed: float, now: float) -> Round:
         sent, arrived = self._round_sent / elapsed, self._round_arrived / elapsed
-        answered = self._round_answered / elapsed
-        self._answered_rate += (answered - self._answered_rate) * min(1.0, elapsed)
+        answered = self._answered.rate(now=now)
         path = _longer(self._path.queue(now=now), self._backlog(arrived))
         answers = self._answers.queue(now=now)
         queue = _longer(path, answers)
         return Round(
             rounds=elapsed / ROUND_SECONDS,
             sent=sent,
-            arrived=self._answered_rate if queue is answers is not None else arrived,
+            arrived=answered if answered and queue is answers else arrived,
+            answered=answered,
             filled=sent >= _ALL_OF_IT * self._rate or self._in_flight > ROUND_SECONDS * self._rate,
             busy=self._round_busy,
             keeps_up=not self._path.known or arrived >= _KEEPS_UP * sent,
@@ -295,6 +299,7 @@ class LinkRate:
         elif told.filled and told.keeps_up:
             self._grow(told)
         self._queue_before = standing
+        self._arrived_before = told.arrived
 
     def _see_queue(self, told: Round, queue: float) -> None:
         believed = self._queue_before or queue > _CLEAR_QUEUE
@@ -309,9 +314,9 @@ class LinkRate:
         a_round = _DOUBLE if self._phase is Phase.STARTUP else self._steady_factor
         factor = min(_DOUBLE, a_round**told.rounds)
         trusted = _TRUST * told.arrived
-        if self._phase is Phase.STEADY and self._answers.known:
+        if self._phase is Phase.STEADY and told.answered is not None:
             # somebody between may take more than the link behind gives
-            trusted = min(trusted, _TRUST_ANSWERED * self._answered_rate)
+            trusted = min(trusted, _TRUST_ANSWERED * told.answered)
         self._rate = min(self._ceiling, max(self._rate, trusted), self._rate * factor)
         if self._rate >= self._ceiling:
             self._phase = Phase.STEADY
@@ -325,7 +330,7 @@ class LinkRate:
 
     def _begin_drain(self, told: Round, queue: float) -> None:
         self._phase = Phase.DRAIN
-        self._too_much = min(self._rate, told.arrived)
+        self._too_much = min(self._rate, self._gives(told))
         self._rate = self._drain_rate(queue)
         self._smallest_queue, self._rounds_in_drain = queue, 0
 
@@ -333,13 +338,16 @@ class LinkRate:
         if queue.size <= 1.0:
             self._settle(_BELOW_CAPACITY)
             return
-        # While a queue of ours empties, more arrives than is sent: exactly what the link gives.
-        # While it still grows, less does. If both are the same, the queue is not ours.
-        if told.arrived > 0 and not 0.95 <= told.arrived / max(told.sent, 1.0) <= 1.05:
-            self._too_much = min(self._too_much, (self._too_much + told.arrived) / 2)
         self._rate = self._drain_rate(queue.size)
         if not queue.fresh:
             return
+        # While a queue of ours empties, more arrives than is sent: exactly what the link gives.
+        # While it still grows, or nobody was held back yet, less does. If as much arrives as is
+        # sent, the queue is not ours.
+        ours = not 0.95 <= told.arrived / max(told.sent, 1.0) <= 1.05
+        measured = queue.size > _MEASURABLE_QUEUE and told.arrived > 0
+        if measured and (ours or self._rate > 1.05 * told.arrived):
+            self._too_much = min(self._too_much, (self._too_much + self._gives(told)) / 2)
         shrunk = queue.size < 0.9 * self._smallest_queue
         self._smallest_queue = min(self._smallest_queue, queue.size)
         self._rounds_in_drain = 0 if shrunk else self._rounds_in_drain + 1
@@ -347,6 +355,10 @@ class LinkRate:
             for delay in self._delays:
                 delay.accept(now=now)
             self._settle(_FOREIGN_QUEUE_SHARE)
+
+    def _gives(self, told: Round) -> float:
+        """What the link gives: the larger of two rounds, because arrivals are told in lumps."""
+        return max(told.arrived, self._arrived_before)
 
     def _drain_rate(self, queue: float) -> float:
         share = _DRAIN_SHARE if queue > _CLEAR_QUEUE else _DRAIN_GENTLY
