@@ -149,7 +149,10 @@ class FakeAws:
         lines = head.decode().split("\r\n")[1:]
         headers = {name.lower(): value for name, _, value in (li.partition(": ") for li in lines)}
         while len(body) < int(headers.get("content-length", "0")):
-            body += connection.recv(65536)
+            more = connection.recv(65536)
+            if not more:
+                return False
+            body += more
         size = len(head) + 4 + len(body)
         operation = headers.get("x-amz-target", ".").split(".")[1]
         received = Received(operation, json.loads(body), headers, size, number)
