@@ -120,6 +120,13 @@ class LedgerEntry:
     frame: int | None = None
 
 
+@dataclass(slots=True)
+class Spent:
+    """What the requests for one frame have come to so far; one thread adds to it."""
+
+    sent_bytes: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class CameraRecord:
     """One feed of a run and what became of its frames.

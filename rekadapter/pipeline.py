@@ -19,6 +19,7 @@ worker took gives exactly one answer, whatever happens. So the counts close in e
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +52,7 @@ from rekadapter.sinks.recorder import Recorder
 from rekadapter.sinks.sink import RunOutcome, Sink
 from rekadapter.tracking import DecisionRules, TrackingRules
 from rekadapter.types import CameraId
-from rekadapter.uplink.outbox import Outbox
+from rekadapter.uplink.outbox import Outbox, Terms
 from rekadapter.uplink.uploader import STOPPED, Answer, AskOptions, Job, Lane, Uploader
 
 __all__ = ["Lane", "ProgressListener", "RunOptions", "RunOutcome", "run_feeds"]
@@ -64,6 +65,9 @@ UNREADABLE: Final = "unreadable_image"
 
 _IN_HAND: Final = 16
 """Frames of a camera that may be answered ahead of a slow one: answers are written in order."""
+
+_WAITING_BYTES: Final = 128_000_000
+"""Pixels that wait in one camera's slot: two frames of 16 megapixels."""
 
 _LOOK_SECONDS: Final = 0.1
 """How often the calling thread looks whether somebody asked it to stop."""
@@ -178,7 +182,10 @@ class _Run:
         specs = [feed.spec for feed in feeds]
         weights: dict[str, float] = {spec.camera: spec.weight for spec in specs}
         self._outboxes = {
-            lane.name: Outbox[Job](weights, in_hand=_IN_HAND + lane.workers) for lane in lanes
+            lane.name: Outbox[Job](
+                weights, held_bytes=_WAITING_BYTES, in_hand=_IN_HAND + lane.workers
+            )
+            for lane in lanes
         }
         self._results = Outbox[Answer](
             {lane.name: 1.0 for lane in lanes},
@@ -330,10 +337,9 @@ class _Run:
                 continue
             job = Job(frame, look.probes, look.followed, time.perf_counter())
             if feed.live:
-                displaced = outbox.replace(frame.camera, job)
-                if displaced is not None:
+                for displaced in outbox.replace(frame.camera, job, _terms(job, live=True)):
                     self._lose(displaced, name, STOPPED if self._stop.is_set() else REPLACED)
-            elif not outbox.put(frame.camera, job):
+            elif not outbox.put(frame.camera, job, _terms(job, live=False)):
                 self._lose(job, name, STOPPED)
             else:
                 self._wait_for_answers(frame.camera, name)
@@ -359,7 +365,12 @@ class _Run:
             )
             outbox = self._outboxes[lane.name]
             while (taken := outbox.take()) is not None:
+                if taken.stale:
+                    self._results.put(lane.name, uploader.stale(taken.item, taken.turn))
+                    continue
                 answer = uploader.ask(taken.item, taken.turn)
+                if answer.sent_bytes:
+                    outbox.charge(taken, answer.sent_bytes)
                 if answer.fatal and answer.error is not None:
                     self._fail(answer.error)
                 self._results.put(lane.name, answer)
@@ -524,6 +535,18 @@ def _status_of(record: CameraRecord, backend: str) -> LaneStatus:
         gated=sum(count for cause, count in causes.items() if cause in GATED),
         dropped={cause: count for cause, count in causes.items() if cause not in GATED},
         processed=record.processed[backend],
+    )
+
+
+def _terms(job: Job, *, live: bool) -> Terms:
+    """How a job waits: new people before better shots before re-checks. A live camera's picture is
+    given up when it is too old; a file's never, every frame of it counts."""
+    size = job.frame.image.size
+    ages = [probe.max_age_seconds for probe in job.probes if probe.max_age_seconds is not None]
+    return Terms(
+        held_bytes=3 * size.width * size.height,
+        priority=min(probe.priority for probe in job.probes),
+        expires_at=time.monotonic() + min(ages) if live and ages else math.inf,
     )
 
 

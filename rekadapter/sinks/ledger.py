@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rekadapter.observation import LedgerEntry
+from rekadapter.observation import LedgerEntry, Spent
 from rekadapter.recognizer import RequestRecord
 from rekadapter.types import CameraId
 
@@ -27,13 +27,15 @@ class Ledger:
         self._listener: Callable[[LedgerEntry], None] | None = None
 
     @contextmanager
-    def attributed_to(self, camera: CameraId, frame: int) -> Iterator[None]:
-        """Requests of this thread inside the context were made for this frame."""
-        self._thread.frame = (camera, frame)
+    def attributed_to(self, camera: CameraId, frame: int) -> Iterator[Spent]:
+        """Requests of this thread inside the context were made for this frame; what they come to
+        is added up in the value given."""
+        spent = Spent()
+        self._thread.frame, self._thread.spent = (camera, frame), spent
         try:
-            yield
+            yield spent
         finally:
-            self._thread.frame = (None, None)
+            self._thread.frame, self._thread.spent = (None, None), None
 
     def record(self, request: RequestRecord) -> None:
         """Writes one entry, or keeps it until there is somewhere to write.
@@ -42,6 +44,9 @@ class Ledger:
             OutputError: it cannot be written.
         """
         camera, frame = getattr(self._thread, "frame", (None, None))
+        spent = getattr(self._thread, "spent", None)
+        if spent is not None:
+            spent.sent_bytes += request.bytes_sent
         entry = LedgerEntry(request, camera, frame)
         with self._lock:
             if self._listener is not None:

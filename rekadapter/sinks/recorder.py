@@ -18,7 +18,7 @@ from rekadapter.tracking import (
     decide,
 )
 from rekadapter.types import CameraId, DetectedFace, FaceIdentification, Reason, SubjectId
-from rekadapter.uplink.uploader import STOPPED, Answer
+from rekadapter.uplink.uploader import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Recorder:
             )
         if answer.error is not None:
             self._sink.observe(self._failed(answer, answer.error))
-        elif answer.dropped != STOPPED:
+        elif answer.dropped is None:
             self._write_faces(answer)
 
     def _write_faces(self, answer: Answer) -> None:

@@ -16,6 +16,7 @@ from rekadapter.observation import (
     Observation,
     Run,
     RunRecord,
+    Spent,
     TrackRecord,
 )
 from rekadapter.sinks.ledger import Ledger
@@ -111,7 +112,7 @@ class RunDirectory:
         kept.write_to(files.ledger.append)
         return cls(path, record, kept, files)
 
-    def attributed_to(self, camera: CameraId, frame: int) -> AbstractContextManager[None]:
+    def attributed_to(self, camera: CameraId, frame: int) -> AbstractContextManager[Spent]:
         return self.ledger.attributed_to(camera, frame)
 
     def observe(self, observation: Observation) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from rekadapter.observation import CameraRecord, Observation, TrackRecord
+from rekadapter.observation import CameraRecord, Observation, Spent, TrackRecord
 from rekadapter.types import CameraId
 
 
@@ -41,8 +41,9 @@ class Sink(Protocol):
     Every method but ``attributed_to`` may raise ``OutputError``.
     """
 
-    def attributed_to(self, camera: CameraId, frame: int) -> AbstractContextManager[None]:
-        """Requests made by this thread inside the context are made for this frame."""
+    def attributed_to(self, camera: CameraId, frame: int) -> AbstractContextManager[Spent | None]:
+        """Requests made by this thread inside the context are made for this frame; gives what they
+        come to, None where nobody adds it up."""
         ...
 
     def observe(self, observation: Observation) -> None: ...

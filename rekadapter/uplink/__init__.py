@@ -2,7 +2,7 @@
 
 from rekadapter.uplink.bucket import TokenBucket, parse_rate, request_budget
 from rekadapter.uplink.link import LinkRate, Phase
-from rekadapter.uplink.outbox import Outbox, Taken
+from rekadapter.uplink.outbox import Outbox, Taken, Terms
 from rekadapter.uplink.pacer import PacedUpload, UplinkPacer, UplinkState
 from rekadapter.uplink.schedule import Schedule
 
@@ -13,6 +13,7 @@ __all__ = [
     "Phase",
     "Schedule",
     "Taken",
+    "Terms",
     "TokenBucket",
     "UplinkPacer",
     "UplinkState",

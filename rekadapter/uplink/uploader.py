@@ -20,6 +20,7 @@ from rekadapter.errors import (
 from rekadapter.feeds.frames import Frame
 from rekadapter.gate import Followed, Probe, gathered
 from rekadapter.imaging import Image, crop, encode_jpeg, encode_within, scaled_down
+from rekadapter.observation import Spent
 from rekadapter.recognizer import FaceSelection, Recognizer
 from rekadapter.types import (
     CameraId,
@@ -33,6 +34,8 @@ from rekadapter.types import (
 )
 
 STOPPED: Final = "stopped"
+STALE: Final = "stale"
+"""a live camera's picture waited so long that it was not worth sending any more"""
 REQUEST_FAILED: Final = "request_failed"
 
 _SENDABLE: Final = frozenset({"JPEG", "PNG"})
@@ -96,7 +99,7 @@ class Answer:
     old the frame was when it was answered. ``latency_seconds`` runs from the moment a worker took
     the frame: preparing the image, waiting for the uplink, and the recognizer. ``dropped`` is the
     cause that a frame without an answer is counted under, ``error`` what was raised; ``fatal`` if
-    asking on would be in vain.
+    asking on would be in vain. ``sent_bytes`` went over the wire for it.
     """
 
     backend: str
@@ -112,6 +115,7 @@ class Answer:
     tracks: tuple[int, ...] | None = None
     asked: tuple[int, ...] = ()
     age_seconds: float | None = None
+    sent_bytes: int = 0
     dropped: str | None = None
     error: Exception | None = None
     fatal: bool = False
@@ -138,7 +142,7 @@ class Uploader:
         lane: Lane,
         options: AskOptions,
         *,
-        attributed_to: Callable[[CameraId, int], AbstractContextManager[None]],
+        attributed_to: Callable[[CameraId, int], AbstractContextManager[Spent | None]],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._lane = lane
@@ -151,10 +155,9 @@ class Uploader:
     def ask(self, job: Job, turn: int) -> Answer:
         """The answer about one frame; whatever is raised inside is part of it."""
         frame, started = job.frame, self._clock()
-        answer = Answer(self._lane.name, frame.camera, turn, frame.index, frame.seconds, 0.0)
-        answer = replace(answer, asked=job.asked)
+        answer, spent = self._unanswered(job, turn), None
         try:
-            with self._attributed_to(frame.camera, frame.index):
+            with self._attributed_to(frame.camera, frame.index) as spent:
                 answer = self._answered(answer, job)
         except StoppedError:
             answer = replace(answer, dropped=STOPPED)
@@ -162,7 +165,21 @@ class Uploader:
             answer = replace(answer, dropped=REQUEST_FAILED, error=error, fatal=_is_fatal(error))
         ended = self._clock()
         age = None if job.made_at is None else ended - job.made_at
-        return replace(answer, latency_seconds=ended - started, age_seconds=age)
+        return replace(
+            answer,
+            latency_seconds=ended - started,
+            age_seconds=age,
+            sent_bytes=spent.sent_bytes if spent else 0,
+        )
+
+    def stale(self, job: Job, turn: int) -> Answer:
+        """The answer about a frame that waited too long to be worth asking about."""
+        return replace(self._unanswered(job, turn), dropped=STALE)
+
+    def _unanswered(self, job: Job, turn: int) -> Answer:
+        frame = job.frame
+        answer = Answer(self._lane.name, frame.camera, turn, frame.index, frame.seconds, 0.0)
+        return replace(answer, asked=job.asked)
 
     def _answered(self, answer: Answer, job: Job) -> Answer:
         found = [(probe, self._identified(probe)) for probe in job.probes]

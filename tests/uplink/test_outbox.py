@@ -6,10 +6,10 @@ import threading
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rekadapter.uplink import Outbox
+from rekadapter.uplink import Outbox, Taken, Terms
 
 WAIT_SECONDS = 10.0
 
@@ -38,7 +38,7 @@ def test_a_waiting_camera_is_served_within_one_round(offers: str, capacity: int)
     waiting: Counter[str] = Counter()
     passed_over: Counter[str] = Counter()
     for step, camera in enumerate(offers):
-        if outbox.replace(camera, step) is None:
+        if not outbox.replace(camera, step):
             waiting[camera] += 1
         if step % 3:
             continue
@@ -75,9 +75,9 @@ def test_an_idle_camera_does_not_catch_up() -> None:
 
 def test_the_newest_wins_and_what_it_displaced_is_handed_back() -> None:
     outbox = Outbox[str]({"a": 1.0}, capacity=2)
-    assert outbox.replace("a", "one") is None
-    assert outbox.replace("a", "two") is None
-    assert outbox.replace("a", "three") == "one"
+    assert outbox.replace("a", "one") == ()
+    assert outbox.replace("a", "two") == ()
+    assert outbox.replace("a", "three") == ("one",)
     taken = outbox.take()
     assert taken is not None
     assert taken.item == "two"
@@ -99,7 +99,7 @@ def test_closing_lets_the_rest_out_and_then_ends() -> None:
     outbox.put("a", 1)
     outbox.close()
     assert not outbox.put("a", 2)
-    assert outbox.replace("a", 3) == 3
+    assert outbox.replace("a", 3) == (3,)
     assert not outbox.exhausted
     assert outbox.take() is not None
     assert outbox.exhausted
@@ -150,3 +150,146 @@ def test_a_camera_with_too_much_in_hand_is_passed_over_until_some_is_settled() -
 def test_a_slot_holds_at_least_one() -> None:
     with pytest.raises(ValueError, match="at least one"):
         Outbox[int]({"a": 1.0}, capacity=0)
+
+
+# --- shares of bytes --------------------------------------------------------------------------
+
+
+def kept_full(
+    outbox: Outbox[int], sizes: dict[str, list[int]], takes: int, late: int
+) -> Counter[str]:
+    """Bytes sent by each camera over ``takes`` turns; each is charged ``late`` turns after."""
+    sent: Counter[str] = Counter()
+    under_way: list[Taken[int]] = []
+    for camera, ahead in sizes.items():
+        for item in ahead[:3]:
+            outbox.put(camera, item)
+    for number in range(takes):
+        taken = outbox.take(0)
+        assert taken is not None
+        sent[taken.camera] += taken.item
+        under_way.append(taken)
+        if len(under_way) > late:
+            first = under_way.pop(0)
+            outbox.charge(first, first.item)
+        ahead = sizes[taken.camera]
+        outbox.put(taken.camera, ahead[number % len(ahead)])
+    return sent
+
+
+weights_of = st.fixed_dictionaries(
+    {camera: st.floats(0.5, 8.0) for camera in "abcd"},
+)
+item_sizes = st.lists(st.integers(500, 60_000), min_size=3, max_size=6)
+
+
+@given(
+    weights=weights_of,
+    sizes=st.fixed_dictionaries(dict.fromkeys("abcd", item_sizes)),
+    late=st.integers(0, 4),
+)
+@settings(max_examples=30, deadline=None)
+def test_shares_of_bytes_follow_the_weights_whatever_the_items_weigh(
+    weights: dict[str, float], sizes: dict[str, list[int]], late: int
+) -> None:
+    outbox = Outbox[int](weights, capacity=4)
+    sent = kept_full(outbox, sizes, 1200, late)
+    fair = {camera: sent[camera] / weight for camera, weight in weights.items()}
+    # nobody is further ahead than the items that were under way before anybody knew what they cost
+    largest = max(max(one) for one in sizes.values())
+    slack = (late + 2) * largest / min(weights.values())
+    assert max(fair.values()) - min(fair.values()) <= 2 * slack
+
+
+@pytest.mark.parametrize("late", [0, 3])
+def test_shares_are_within_five_percent_of_the_weights(late: int) -> None:
+    weights = {"a": 1.0, "b": 1.0, "c": 2.0, "d": 4.0}
+    sizes = {"a": [12_000], "b": [20_000, 9_000], "c": [60_000], "d": [15_000]}
+    outbox = Outbox[int](weights, capacity=4)
+    sent = kept_full(outbox, sizes, 4000, late)
+    total, weight = sum(sent.values()), sum(weights.values())
+    for camera, own in weights.items():
+        assert sent[camera] / total == pytest.approx(own / weight, rel=0.05)
+
+
+def test_a_camera_with_a_crowd_does_not_starve_the_others() -> None:
+    """The crowd's frames cost forty times as much, so it is served a fortieth as often."""
+    outbox = Outbox[int]({"crowd": 1.0, "door": 1.0}, capacity=4)
+    sent = kept_full(outbox, {"crowd": [400_000], "door": [10_000]}, 2000, 3)
+    assert sent["door"] == pytest.approx(sent["crowd"], rel=0.1)
+
+
+def test_what_costs_nothing_is_served_in_turn() -> None:
+    outbox = Outbox[int]({"a": 1.0, "b": 1.0}, capacity=50)
+    for item in range(40):
+        outbox.put("a", item)
+        outbox.put("b", item)
+    served = [taken.camera for _ in range(40) if (taken := outbox.take())]
+    assert served == ["a", "b"] * 20
+
+
+# --- terms ------------------------------------------------------------------------------------
+
+
+def test_the_urgent_goes_first_and_equals_in_order() -> None:
+    outbox = Outbox[str]({"a": 1.0}, capacity=10)
+    for item, priority in (("re-check", 2), ("better", 1), ("new", 0), ("newer", 0)):
+        outbox.put("a", item, Terms(priority=priority))
+    taken = [one.item for _ in range(4) if (one := outbox.take())]
+    assert taken == ["new", "newer", "better", "re-check"]
+
+
+def test_the_least_urgent_gives_way_even_if_it_is_the_newest() -> None:
+    outbox = Outbox[str]({"a": 1.0}, capacity=2)
+    outbox.put("a", "new", Terms(priority=0))
+    outbox.put("a", "re-check", Terms(priority=2))
+    assert outbox.replace("a", "newer", Terms(priority=0)) == ("re-check",)
+    assert outbox.replace("a", "another re-check", Terms(priority=2)) == ("another re-check",)
+    assert outbox.replace("a", "newest", Terms(priority=0)) == ("new",)
+
+
+def test_what_waited_too_long_is_handed_out_as_stale_and_charged_nothing() -> None:
+    now = [0.0]
+    outbox = Outbox[str]({"a": 1.0}, capacity=3, clock=lambda: now[0])
+    outbox.put("a", "old", Terms(expires_at=5.0))
+    outbox.put("a", "fresh", Terms(expires_at=15.0))
+    now[0] = 10.0
+    first, second = outbox.take(), outbox.take()
+    assert first is not None
+    assert second is not None
+    assert (first.item, first.stale, first.turn, first.expected_cost) == ("old", True, 0, 0.0)
+    assert (second.item, second.stale, second.turn) == ("fresh", False, 1)
+
+
+@given(
+    sizes=st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 100)), max_size=60),
+    held=st.integers(1, 150),
+    capacity=st.integers(1, 5),
+)
+def test_live_cameras_never_hold_more_memory_than_allowed(
+    sizes: list[tuple[str, int]], held: int, capacity: int
+) -> None:
+    """But for a single item that is larger, which is all that then waits."""
+    outbox = Outbox[int]({"a": 1.0, "b": 1.0}, capacity=capacity, held_bytes=held)
+    given_in = given_back = 0
+    for camera, size in sizes:
+        given_in += 1
+        given_back += len(outbox.replace(camera, size, Terms(held_bytes=size)))
+    left = outbox.abandon()
+    assert given_in == given_back + len(left)
+    for camera in "ab":
+        mine = [size for name, size in left if name == camera]
+        assert len(mine) <= capacity
+        assert sum(mine) <= held or len(mine) == 1
+
+
+def test_a_file_waits_for_memory() -> None:
+    outbox = Outbox[int]({"a": 1.0}, capacity=10, held_bytes=100)
+    outbox.put("a", 1, Terms(held_bytes=80))
+    thread = threading.Thread(target=lambda: outbox.put("a", 2, Terms(held_bytes=30)))
+    thread.start()
+    taken = outbox.take()
+    assert taken is not None
+    assert taken.item == 1
+    assert finished(thread)
+    assert outbox.abandon() == (("a", 2),)
