@@ -29,6 +29,7 @@ exception, where there is one, is the ``__cause__``.
     - VideoJobNotFoundError            no such job on a stored video
   + OutputError                        a run directory or file cannot be written
   + StoppedError                       the run was stopped before the request was sent
+  + PriceCapError                      the request would have cost more than is allowed
   + BackendError                       the recognizer could not answer
     - BackendClosedError               used after close()
     - CredentialsError                 none, expired, or refused
@@ -150,6 +151,10 @@ class VideoJobNotFoundError(UsageError):
 
 class OutputError(RekadapterError):
     """A file or directory cannot be written (permissions, disk full)."""
+
+
+class PriceCapError(RekadapterError):
+    """A cap on the price is used up; the request was not sent."""
 
 
 class StoppedError(RekadapterError):

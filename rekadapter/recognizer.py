@@ -503,6 +503,39 @@ class NoLog:
         """Forgets the record."""
 
 
+class PriceTaken(Protocol):
+    """The price of one attempt, taken from a budget before it is sent."""
+
+    def settle(self, billed_usd: float | None) -> None:
+        """What the attempt was billed, once it is over; None: nobody knows."""
+        ...
+
+
+class PriceBudget(Protocol):
+    """Decides whether a request may be paid for."""
+
+    def reserve(self, usd: float | None) -> PriceTaken:
+        """Takes the price of an attempt; None: it is not known.
+
+        Raises:
+            PriceCapError: it does not fit; the request must not be sent.
+            ConfigError: its price is not known, and there is a cap.
+        """
+        ...
+
+
+class NoPriceCap:
+    """A budget without end."""
+
+    def reserve(self, usd: float | None) -> PriceTaken:
+        """Everything fits."""
+        del usd
+        return self
+
+    def settle(self, billed_usd: float | None) -> None:
+        """Nothing is kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class BackendContext:
     """What every backend may use: where to keep files, how to send, where to log requests.
@@ -515,6 +548,7 @@ class BackendContext:
     pacer: Pacer = field(default_factory=NoLimit)
     request_log: RequestLog = field(default_factory=NoLog)
     stop: threading.Event = field(default_factory=threading.Event)
+    price_budget: PriceBudget = field(default_factory=NoPriceCap)
 
 
 BackendFactory = Callable[[str, Mapping[str, object], BackendContext], Recognizer]

@@ -13,7 +13,7 @@ import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -40,13 +40,14 @@ from rekadapter.gate import (
 )
 from rekadapter.observation import BackendRecord, RunRecord
 from rekadapter.pipeline import Lane, ProgressListener, RunOptions, run_feeds
-from rekadapter.recognizer import BackendContext, NoLimit, Pacer
+from rekadapter.recognizer import BackendContext, NoLimit, NoPriceCap, Pacer, PriceBudget
 from rekadapter.sinks.ledger import Ledger
 from rekadapter.sinks.run_directory import SCHEMA_VERSION, RunDirectory
 from rekadapter.types import GalleryId
 from rekadapter.uplink.bucket import request_budget
 from rekadapter.uplink.pacer import UplinkPacer
 from rekadapter.uplink.schedule import Schedule
+from rekadapter.uplink.spending import PriceCaps, Spending
 
 REMOTE_WORKERS: Final = 4
 """Frames a remote backend is asked about at a time: its round trips overlap."""
@@ -73,6 +74,7 @@ class RunRequest:
     frame_bytes: int = 250_000
     notes: tuple[str, ...] = ()
     modes: tuple[str, ...] = ()
+    caps: PriceCaps = field(default_factory=PriceCaps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,19 @@ class Uplink:
         return request_budget(self.pacer.state().rate)
 
 
-def remote_context(settings: Settings, uplink: Uplink) -> BackendContext:
+@contextmanager
+def price_budget(settings: Settings, caps: PriceCaps) -> Iterator[PriceBudget]:
+    """What may be spent, kept in the data directory; without a cap nothing is kept."""
+    if caps == PriceCaps():
+        yield NoPriceCap()
+        return
+    with Spending(settings.data_dir, caps) as spending:
+        yield spending
+
+
+def remote_context(
+    settings: Settings, uplink: Uplink, budget: PriceBudget | None = None
+) -> BackendContext:
     """What a backend that shares ``uplink`` is opened with."""
     return BackendContext(
         data_dir=settings.data_dir,
@@ -118,6 +132,7 @@ def remote_context(settings: Settings, uplink: Uplink) -> BackendContext:
         pacer=uplink.pacer or NoLimit(),
         request_log=uplink.ledger,
         stop=uplink.stop,
+        price_budget=budget or NoPriceCap(),
     )
 
 
@@ -127,13 +142,14 @@ def run_named(
     """Opens the named backends and runs the feeds through all of them."""
     uplink = Uplink.capped_at(request.uplink)
     with ExitStack() as stack:
+        budget = stack.enter_context(price_budget(session.settings, request.caps))
         opened = [
             stack.enter_context(
                 session.backend(
                     name,
                     thresholds=thresholds,
                     among=names,
-                    context=remote_context(session.settings, uplink),
+                    context=remote_context(session.settings, uplink, budget),
                 )
             )
             for name in names
@@ -298,6 +314,8 @@ def _record(backends: Sequence[OpenBackend], request: RunRequest) -> RunRecord:
         cameras=(),
         settings={
             "uplink": request.uplink,
+            "max_usd_per_hour": request.caps.usd_per_hour,
+            "max_usd_per_month": request.caps.usd_per_month,
             "frame_bytes": request.frame_bytes,
             "limit": options.limit,
             "faces": str(options.faces),

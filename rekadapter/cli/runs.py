@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,7 @@ from rekadapter.evaluation.report import render_report
 from rekadapter.evaluation.summary import write_summary
 from rekadapter.feeds import load_feeds
 from rekadapter.pipeline import RunOptions
+from rekadapter.uplink.spending import PriceCaps
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|)")
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -64,6 +66,16 @@ KeepFaces = Annotated[
 ]
 
 
+MaxUsdPerHour = Annotated[
+    float | None,
+    typer.Option("--max-usd-per-hour", min=0, help="Send nothing beyond this price in 60 minutes."),
+]
+MaxUsdPerMonth = Annotated[
+    float | None,
+    typer.Option("--max-usd-per-month", min=0, help="The same for a calendar month of all runs."),
+]
+
+
 def run(
     context: typer.Context,
     feeds: Feeds,
@@ -78,6 +90,8 @@ def run(
     frame_kb: FrameKilobytes = 250,
     keep_faces: KeepFaces = False,
     mode: Modes = None,
+    max_usd_per_hour: MaxUsdPerHour = None,
+    max_usd_per_month: MaxUsdPerMonth = None,
     as_json: AsJson = False,
 ) -> None:
     """Run camera feeds through one backend into a run directory with a report."""
@@ -85,6 +99,7 @@ def run(
     request = _request(
         session, feeds, gallery, uplink, fps, out, duration, limit, frame_kb, keep_faces, mode
     )
+    request = replace(request, caps=PriceCaps(max_usd_per_hour, max_usd_per_month))
     _finish(jobs.run_named(session, [backend], threshold or (), request), as_json=as_json)
 
 
@@ -102,6 +117,8 @@ def compare(
     frame_kb: FrameKilobytes = 250,
     keep_faces: KeepFaces = False,
     mode: Modes = None,
+    max_usd_per_hour: MaxUsdPerHour = None,
+    max_usd_per_month: MaxUsdPerMonth = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the same feeds, frame by frame, through two or more backends."""
@@ -112,6 +129,7 @@ def compare(
     request = _request(
         session, feeds, gallery, uplink, fps, out, duration, limit, frame_kb, keep_faces, mode
     )
+    request = replace(request, caps=PriceCaps(max_usd_per_hour, max_usd_per_month))
     _finish(jobs.run_named(session, names, threshold or (), request), as_json=as_json)
 
 

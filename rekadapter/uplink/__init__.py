@@ -5,13 +5,17 @@ from rekadapter.uplink.link import LinkRate, Phase
 from rekadapter.uplink.outbox import Outbox, Taken, Terms
 from rekadapter.uplink.pacer import PacedUpload, UplinkPacer, UplinkState
 from rekadapter.uplink.schedule import Schedule
+from rekadapter.uplink.spending import PriceCaps, Spending, SpentSoFar
 
 __all__ = [
     "LinkRate",
     "Outbox",
     "PacedUpload",
     "Phase",
+    "PriceCaps",
     "Schedule",
+    "Spending",
+    "SpentSoFar",
     "Taken",
     "Terms",
     "TokenBucket",

@@ -14,6 +14,7 @@ from rekadapter.errors import (
     BackendError,
     CredentialsError,
     ImageError,
+    PriceCapError,
     QuotaExceededError,
     StoppedError,
 )
@@ -34,6 +35,8 @@ from rekadapter.types import (
 )
 
 STOPPED: Final = "stopped"
+PRICE_CAP: Final = "price_cap"
+"""what may be spent in an hour or a month was used up"""
 STALE: Final = "stale"
 """a live camera's picture waited so long that it was not worth sending any more"""
 REQUEST_FAILED: Final = "request_failed"
@@ -161,6 +164,8 @@ class Uploader:
                 answer = self._answered(answer, job)
         except StoppedError:
             answer = replace(answer, dropped=STOPPED)
+        except PriceCapError:
+            answer = replace(answer, dropped=PRICE_CAP)
         except Exception as error:  # noqa: BLE001 - it travels to the thread that owns the run
             answer = replace(answer, dropped=REQUEST_FAILED, error=error, fatal=_is_fatal(error))
         ended = self._clock()

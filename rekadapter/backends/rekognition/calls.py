@@ -30,7 +30,7 @@ from rekadapter.errors import (
     ThrottledError,
     UnexpectedAnswerError,
 )
-from rekadapter.recognizer import RequestLog, RequestRecord
+from rekadapter.recognizer import NoPriceCap, PriceBudget, RequestLog, RequestRecord
 from rekadapter.types import VendorAnswer
 
 _ATTEMPTS_TO_FIND_THE_ENDPOINT: Final = 3
@@ -112,6 +112,12 @@ class Account:
     region: str
     prices: PriceList
     request_log: RequestLog
+    price_budget: PriceBudget = field(default_factory=NoPriceCap)
+
+    def price_usd(self, operation: str) -> float | None:
+        """The price of one ``operation`` here, before any discount; None where it is not known."""
+        price = self.prices.price_of(operation, self.region)
+        return None if price is None else price.first_usd
 
 
 @dataclass(slots=True)
@@ -200,14 +206,19 @@ class Caller:
         return answer
 
     def _attempt(self, request: Request, tally: _Tally) -> Answer | NoFace:
-        tally.effort.attempts += 1
-        tally.effort.exempt_seconds += self._limiter.wait(request.operation)
-        with self._wire.exchange() as exchange:
-            started = time.perf_counter()
-            try:
-                return self._sent(request, exchange, tally)
-            finally:
-                tally.add(exchange, time.perf_counter() - started)
+        price, billed = self._account.price_usd(request.operation), tally.billed
+        taken = self._account.price_budget.reserve(price)
+        try:
+            tally.effort.attempts += 1
+            tally.effort.exempt_seconds += self._limiter.wait(request.operation)
+            with self._wire.exchange() as exchange:
+                started = time.perf_counter()
+                try:
+                    return self._sent(request, exchange, tally)
+                finally:
+                    tally.add(exchange, time.perf_counter() - started)
+        finally:
+            taken.settle(None if price is None else price * (tally.billed - billed))
 
     def _sent(self, request: Request, exchange: Exchange, tally: _Tally) -> Answer | NoFace:
         try:
@@ -262,7 +273,7 @@ class Caller:
     def _record(
         self, request: Request, started_at: datetime, tally: _Tally, outcome: str
     ) -> RequestRecord:
-        price = self._account.prices.price_of(request.operation, self._account.region)
+        price = self._account.price_usd(request.operation)
         return RequestRecord(
             backend=self._account.backend,
             operation=request.operation,
@@ -275,7 +286,7 @@ class Caller:
             attempts=tally.effort.attempts,
             outcome=outcome,
             request_id=tally.request_id,
-            price_usd=None if price is None else price.first_usd * tally.billed,
+            price_usd=None if price is None else price * tally.billed,
         )
 
 

@@ -50,7 +50,7 @@ def open_recognizer(
     }
     caller = Caller(
         client,
-        Account(name, region, prices, context.request_log),
+        Account(name, region, prices, context.request_log, context.price_budget),
         wire=wire,
         limiter=RequestLimiter(rates),
         retry=RetryPolicy(chosen.deadline_seconds, sleep=_sleeping_until(context.stop)),
