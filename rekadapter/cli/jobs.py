@@ -24,6 +24,8 @@ from rekadapter import __version__
 from rekadapter.backends import open_backend
 from rekadapter.cli.live import HasState, LiveTable, Meter
 from rekadapter.cli.modes import Mode, gate_of, mode_of
+from rekadapter.cli.output import remark
+from rekadapter.cli.pricing import request_price
 from rekadapter.cli.session import OpenBackend, Session, refuse_unknown_names
 from rekadapter.config import Settings
 from rekadapter.errors import OutputError, RekadapterError
@@ -154,8 +156,35 @@ def run_named(
             )
             for name in names
         ]
+        for line in _estimates(session.settings, opened, request):
+            remark(line)
         finder = stack.enter_context(_own_finder(session, opened, request))
         return run_opened(opened, uplink, request, finder)
+
+
+def _estimates(
+    settings: Settings, backends: Sequence[OpenBackend], request: RunRequest
+) -> Iterator[str]:
+    """What a run may cost at most, per paid backend, in a line: one face searched in every frame
+    that the feeds are expected to have."""
+    frames = [open_feed(spec).expected_frames for spec in request.feeds]
+    known = sum(count for count in frames if count is not None)
+    for backend in backends:
+        if not backend.recognizer.capabilities.remote:
+            continue
+        of = request_price(
+            settings.backend_named(backend.name), backend.recognizer, "SearchFacesByImage"
+        )
+        each, total = of(1), of(known)
+        if each is None or total is None:
+            yield f"{backend.name}: the price of a search is not known here: that of the run neither"
+        elif None in frames:
+            yield f"{backend.name}: ${each:g} a search; nobody knows how many frames will come"
+        else:
+            yield (
+                f"{backend.name}: ${each:g} a search; with one face searched in each of {known} "
+                f"frames ${total:.2f}, and less where not every frame is sent"
+            )
 
 
 def run_opened(
