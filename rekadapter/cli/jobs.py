@@ -177,7 +177,7 @@ def _estimates(
         )
         each, total = of(1), of(known)
         if each is None or total is None:
-            yield f"{backend.name}: the price of a search is not known here: that of the run neither"
+            yield f"{backend.name}: the price of a search, and so of the run, is not known"
         elif None in frames:
             yield f"{backend.name}: ${each:g} a search; nobody knows how many frames will come"
         else:
