@@ -6,6 +6,7 @@ from rekadapter.uplink.outbox import Outbox, Taken, Terms
 from rekadapter.uplink.pacer import PacedUpload, UplinkPacer, UplinkState
 from rekadapter.uplink.schedule import Schedule
 from rekadapter.uplink.spending import PriceCaps, Spending, SpentSoFar
+from rekadapter.uplink.spool import Spool, SpooledProbe
 
 __all__ = [
     "LinkRate",
@@ -16,6 +17,8 @@ __all__ = [
     "Schedule",
     "Spending",
     "SpentSoFar",
+    "Spool",
+    "SpooledProbe",
     "Taken",
     "Terms",
     "TokenBucket",
