@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rekadapter.cli.options import number
 from rekadapter.rekognition_api.jobs.settings import VideoSettings
 
 S3Directory = Annotated[
@@ -32,7 +33,8 @@ JobsDirectory = Annotated[
     typer.Option("--jobs-directory", help="Where results of video jobs outlive a restart."),
 ]
 VideoFps = Annotated[
-    float | None, typer.Option("--video-fps", help="Frames a second of stored video looked at.")
+    float | None,
+    number("--video-fps", low=0.01, high=1000, about="Frames a second of stored video looked at."),
 ]
 StreamsFile = Annotated[
     Path | None,

@@ -19,11 +19,12 @@ from rich.progress import Progress
 
 from rekadapter.backends import open_backend
 from rekadapter.cli import jobs
-from rekadapter.cli.options import AsJson
+from rekadapter.cli.options import AsJson, number
 from rekadapter.cli.output import print_json, print_table, remark
 from rekadapter.cli.session import OpenBackend, Session
 from rekadapter.cli.summary import show_summary
 from rekadapter.feeds import FeedSpec
+from rekadapter.feeds.frames import MAX_FPS
 from rekadapter.names import gallery_id
 from rekadapter.pipeline import RunOptions
 from rekadapter.recognizer import BackendContext
@@ -49,7 +50,9 @@ def demo(
     uplink: Annotated[
         str | None, typer.Option("--uplink", help="Cap of all cameras together, such as 8Mbit/s.")
     ] = None,
-    fps: Annotated[float, typer.Option(help="Frames a second to look at.")] = 2.0,
+    fps: Annotated[
+        float, number("--fps", low=0.1, high=MAX_FPS, about="Frames a second to look at.")
+    ] = 2.0,
     as_json: AsJson = False,
 ) -> None:
     """Four made-up cameras through a local model and through Rekognition; no account needed."""

@@ -22,7 +22,7 @@ from rich.progress import TimeRemainingColumn as Remaining
 from rekadapter import __version__
 from rekadapter.backends.rekognition.prices import PriceList
 from rekadapter.cli.jobs import REMOTE_WORKERS, Uplink, remote_context, stopping_at_ctrl_c
-from rekadapter.cli.options import INTERRUPTED, AsJson, BackendNames
+from rekadapter.cli.options import INTERRUPTED, MOST_USD, AsJson, BackendNames, number
 from rekadapter.cli.output import print_table, remark
 from rekadapter.cli.session import OpenBackend, Session
 from rekadapter.errors import OutputError, UsageError
@@ -83,14 +83,17 @@ PlanFlag = Annotated[
 ]
 TargetFpir = Annotated[
     float | None,
-    typer.Option("--target-fpir", min=1e-9, max=0.5, help="Share of false alerts to compare at."),
+    number("--target-fpir", low=1e-9, high=0.5, about="Share of false alerts to compare at."),
 ]
-Seed = Annotated[int | None, typer.Option(help="Seed of splits and resampling.")]
+Seed = Annotated[
+    int | None, number("--seed", low=0, high=2**63 - 1, about="Seed of splits and resampling.")
+]
 MaxUsd = Annotated[
-    float, typer.Option("--max-usd", min=0, help="Refuse to start where calls would cost more.")
+    float,
+    number("--max-usd", low=0, high=MOST_USD, about="Refuse to start where calls would cost more."),
 ]
 Workers = Annotated[
-    int, typer.Option("--workers", min=1, max=64, help="Open requests to a remote backend.")
+    int, number("--workers", low=1, high=64, about="Open requests to a remote backend.")
 ]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Ask again where a request failed before.")

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
+
+MOST_USD: Final = 1e9
+"""Beyond it a price is a slip of the finger."""
+
+
+def number(*names: str, low: float, high: float, about: str) -> Any:  # noqa: ANN401 - as typer.Option
+    """A numeric option within bounds: what lies outside, and what is no number, is refused.
+
+    Every numeric option has both bounds, so that no arithmetic meets an infinity.
+    """
+    return typer.Option(*names, min=low, max=high, callback=_refuse_nan, help=about)
+
+
+def _refuse_nan(value: float | None) -> float | None:
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is no number")  # every comparison with a bound lets it pass
+    return value
+
 
 BackendName = Annotated[
     str | None,
@@ -25,7 +44,7 @@ Thresholds = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, max=4096, help="Candidates a face.")]
+Limit = Annotated[int, number("--limit", low=1, high=4096, about="Candidates a face.")]
 INTERRUPTED = 130
 """128 + SIGINT, what shells expect of a command ended by Ctrl-C."""
 

@@ -14,12 +14,13 @@ from rich.progress import Progress
 
 from rekadapter.backends.rekognition.prices import PriceList
 from rekadapter.cli.jobs import stopping_at_ctrl_c
-from rekadapter.cli.options import AsJson, BackendName, Thresholds
+from rekadapter.cli.options import AsJson, BackendName, Thresholds, number
 from rekadapter.cli.output import print_json, print_table, remark
 from rekadapter.cli.runs import seconds_of
 from rekadapter.cli.session import OpenBackend, Session
 from rekadapter.errors import OutputError, UsageError
 from rekadapter.feeds import load_feeds, open_feed
+from rekadapter.feeds.frames import MAX_FPS
 from rekadapter.gate import DetectingFinder, GateRules, TrackGate
 from rekadapter.planning import (
     LinkPlan,
@@ -49,9 +50,13 @@ Feeds = Annotated[
     list[str] | None,
     typer.Argument(help="Videos or a feeds.toml to look at; nothing is sent.", show_default=False),
 ]
-Cameras = Annotated[int | None, typer.Option(min=1, help="How many. [4, or as many as feeds]")]
+Cameras = Annotated[
+    int | None,
+    number("--cameras", low=1, high=100_000, about="How many. [4, or as many as feeds]"),
+]
 People = Annotated[
-    float | None, typer.Option("--people-per-hour", min=0, help="Past each camera. [60]")
+    float | None,
+    number("--people-per-hour", low=0, high=1e6, about="Past each camera. [60]"),
 ]
 
 
@@ -97,15 +102,27 @@ def plan(
     feeds: Feeds = None,
     cameras: Cameras = None,
     people_per_hour: People = None,
-    seconds_in_view: Annotated[float, typer.Option(min=0, help="Of each person.")] = 4.0,
-    hours: Annotated[float, typer.Option(min=0.1, max=24, help="Busy hours of a day.")] = 12.0,
+    seconds_in_view: Annotated[
+        float, number("--seconds-in-view", low=0, high=86_400, about="Of each person.")
+    ] = 4.0,
+    hours: Annotated[
+        float, number("--hours", low=0.1, high=24, about="Busy hours of a day.")
+    ] = 12.0,
     uplink: Annotated[
         str | None, typer.Option("--uplink", help="What the link gives, such as 2Mbit/s.")
     ] = None,
-    shots: Annotated[float, typer.Option(min=0, help="Pictures sent of a person.")] = 2.0,
-    shot_kb: Annotated[float, typer.Option(min=0.1, help="kB of such a picture.")] = 3.6,
-    fps: Annotated[float, typer.Option(min=0.01, help="Whole frames a second, to compare.")] = 1.0,
-    frame_kb: Annotated[float, typer.Option(min=1, help="kB of a whole frame.")] = 250.0,
+    shots: Annotated[
+        float, number("--shots", low=0, high=10_000, about="Pictures sent of a person.")
+    ] = 2.0,
+    shot_kb: Annotated[
+        float, number("--shot-kb", low=0.1, high=5000, about="kB of such a picture.")
+    ] = 3.6,
+    fps: Annotated[
+        float, number("--fps", low=0.01, high=MAX_FPS, about="Whole frames a second, to compare.")
+    ] = 1.0,
+    frame_kb: Annotated[
+        float, number("--frame-kb", low=1, high=15_000, about="kB of a whole frame.")
+    ] = 250.0,
     region: Annotated[str, typer.Option(help="AWS region, for the price.")] = "us-east-1",
     duration: Annotated[
         str | None, typer.Option("--duration", help="How much of each feed, such as 60s or 5m.")
@@ -117,7 +134,13 @@ def plan(
     backend: BackendName = None,
     threshold: Thresholds = None,
     max_calls: Annotated[
-        int, typer.Option(min=1, help="Most searches --measure makes of a remote backend.")
+        int,
+        number(
+            "--max-calls",
+            low=1,
+            high=10_000_000,
+            about="Most searches --measure makes of a remote backend.",
+        ),
     ] = _FREE_CALLS,
     out: Annotated[
         Path | None, typer.Option("--out", help="Where --measure leaves its plot (SVG).")
@@ -131,6 +154,7 @@ def plan(
             measurement = _measured(session, opened, measure_on, max_calls)
         _show_measurement(measurement, out, as_json=as_json)
         return
+    seconds = seconds_of(duration) if duration else None
     rate = uplink or session.settings.uplink
     question = _Question(
         cameras=cameras or (4 if not feeds else len(load_feeds(feeds, fps=None))),
@@ -144,7 +168,6 @@ def plan(
     if not feeds:
         answer = question.answered()
     else:
-        seconds = seconds_of(duration) if duration else None
         surveyed = _surveyed(session, feeds, seconds)
         answer = _from_feeds(question, surveyed, people_per_hour).answered(surveyed)
     _show_plan(answer, as_json=as_json)

@@ -14,12 +14,14 @@ from rekadapter.cli import jobs
 from rekadapter.cli.evaluate import show_again
 from rekadapter.cli.options import (
     INTERRUPTED,
+    MOST_USD,
     AsJson,
     BackendName,
     BackendNames,
     GalleryName,
     Limit,
     Thresholds,
+    number,
 )
 from rekadapter.cli.output import print_json, remark
 from rekadapter.cli.session import Session
@@ -29,23 +31,28 @@ from rekadapter.evaluation.record import EVALUATION_FILE
 from rekadapter.evaluation.report import render_report
 from rekadapter.evaluation.summary import write_summary
 from rekadapter.feeds import load_feeds
+from rekadapter.feeds.frames import MAX_FPS, MIN_FPS
 from rekadapter.pipeline import RunOptions
 from rekadapter.uplink.spending import PriceCaps
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|)")
+_LONGEST_SECONDS = 366 * 86_400.0
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 Feeds = Annotated[
     list[str], typer.Argument(help="Videos, images, folders, or a feeds.toml.", show_default=False)
 ]
-Fps = Annotated[float | None, typer.Option(help="Frames a second to look at; all without it.")]
+Fps = Annotated[
+    float | None,
+    number("--fps", low=MIN_FPS, high=MAX_FPS, about="Frames a second to look at, not all."),
+]
 UplinkRate = Annotated[
     str | None,
     typer.Option("--uplink", help="Cap of all cameras together: 2Mbit/s, by the hour, or auto."),
 ]
 FrameKilobytes = Annotated[
     int,
-    typer.Option("--frame-kb", min=10, max=5000, help="Largest JPEG of a frame sent, in kB."),
+    number("--frame-kb", low=10, high=5000, about="Largest JPEG of a frame sent, in kB."),
 ]
 Modes = Annotated[
     list[str] | None,
@@ -68,11 +75,21 @@ KeepFaces = Annotated[
 
 MaxUsdPerHour = Annotated[
     float | None,
-    typer.Option("--max-usd-per-hour", min=0, help="Send nothing beyond this price in 60 minutes."),
+    number(
+        "--max-usd-per-hour",
+        low=0,
+        high=MOST_USD,
+        about="Send nothing beyond this price in 60 minutes.",
+    ),
 ]
 MaxUsdPerMonth = Annotated[
     float | None,
-    typer.Option("--max-usd-per-month", min=0, help="The same for a calendar month of all runs."),
+    number(
+        "--max-usd-per-month",
+        low=0,
+        high=MOST_USD,
+        about="The same for a calendar month of all runs.",
+    ),
 ]
 
 
@@ -156,6 +173,8 @@ def seconds_of(duration: str) -> float:
     seconds = float(found[1]) * _SECONDS[found[2]] if found else 0.0
     if seconds <= 0:
         raise UsageError(f"{duration!r} is not a duration: write 60s, 5m or 1h")
+    if seconds > _LONGEST_SECONDS:
+        raise UsageError(f"{duration!r} is longer than a year: leave it out to run to the end")
     return seconds
 
 

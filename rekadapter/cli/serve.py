@@ -20,7 +20,7 @@ from rekadapter.cli.background import (
     VideoFps,
     video_settings,
 )
-from rekadapter.cli.options import BackendName
+from rekadapter.cli.options import BackendName, number
 from rekadapter.cli.output import remark
 from rekadapter.cli.session import Session
 from rekadapter.cli.shadowing import (
@@ -49,7 +49,7 @@ def serve(
     backend: BackendName = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+        int, number("--port", low=0, high=65535, about="Port to listen on; 0 takes a free one.")
     ] = 8714,
     keys: Annotated[
         Path | None,

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
+from rekadapter.cli.options import MOST_USD, number
 from rekadapter.cli.output import remark
 from rekadapter.cli.pricing import request_price
 from rekadapter.cli.session import OpenBackend, Session
@@ -64,13 +65,19 @@ ShadowBytes = Annotated[
 ]
 ShadowUsd = Annotated[
     float | None,
-    typer.Option("--shadow-usd-per-hour", help="What the shadow may cost in any hour, in USD."),
+    number(
+        "--shadow-usd-per-hour",
+        low=0,
+        high=MOST_USD,
+        about="What the shadow may cost in any hour, in USD.",
+    ),
 ]
 ShadowBytesInAll = Annotated[
     str | None, typer.Option("--shadow-bytes-total", help="What the shadow may send in all.")
 ]
 ShadowUsdInAll = Annotated[
-    float | None, typer.Option("--shadow-usd-total", help="What the shadow may cost in all.")
+    float | None,
+    number("--shadow-usd-total", low=0, high=MOST_USD, about="What the shadow may cost in all."),
 ]
 ShadowMirror = Annotated[
     bool,

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from rekadapter.cli.options import AsJson, BackendName, GalleryName, Thresholds
+from rekadapter.cli.options import AsJson, BackendName, GalleryName, Thresholds, number
 from rekadapter.cli.output import print_json, print_table, remark, score_text
 from rekadapter.cli.session import OpenBackend, Session
 from rekadapter.errors import BackendError, StoppedError, UsageError
@@ -42,7 +42,8 @@ def search_video(
     backend: BackendName = None,
     threshold: Thresholds = None,
     wait: Annotated[
-        float, typer.Option(min=0, help="Seconds to wait for the result; 0 asks once.")
+        float,
+        number("--wait", low=0, high=30 * 86_400, about="Seconds to wait; 0 asks once."),
     ] = VIDEO_WAIT_SECONDS,
     as_json: AsJson = False,
 ) -> None:

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rekadapter.errors import UsageError
 
-Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=1e-12, lt=1, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=10**12)]
 
 RULES_FILE: Final = "evaluation.toml"
 
@@ -32,18 +33,18 @@ class Requirements(Table):
     max_fnir: Share = 0.10
     max_failed_requests: Share = 0.01
     max_p95_seconds: Amount = 2.0
-    max_group_ratio: float = Field(default=2.0, gt=1)
+    max_group_ratio: float = Field(default=2.0, gt=1, le=1e6)
     monthly_budget_usd: Amount | None = None
 
 
 class CostInputs(Table):
     """The user's own figures. What is not given is not in the sum, and the report says so."""
 
-    searches_per_month: int | None = Field(default=None, ge=0)
-    faces_stored: int | None = Field(default=None, ge=0)
+    searches_per_month: Count | None = None
+    faces_stored: Count | None = None
     egress_usd_per_gb: Amount | None = None
     hardware_usd: Amount | None = None
-    hardware_life_months: int = Field(default=36, ge=1)
+    hardware_life_months: int = Field(default=36, ge=1, le=1200)
     power_usd_per_month: Amount | None = None
     licence_usd_per_month: Amount | None = None
     admin_hours_per_month: Amount | None = None
@@ -56,7 +57,7 @@ class Street(Table):
     """What turns a rate into alerts a day: the user's assumptions."""
 
     faces_per_day: Amount = 10_000
-    prevalences: tuple[float, ...] = (0.00001, 0.0001, 0.001, 0.01)
+    prevalences: tuple[Share, ...] = (0.00001, 0.0001, 0.001, 0.01)
 
 
 class Retention(Table):
@@ -71,7 +72,7 @@ class Retention(Table):
 class Review(Table):
     """Who looks at an alert before anything happens."""
 
-    min_reviewers: int | None = Field(default=None, ge=0)
+    min_reviewers: Count | None = None
     training: str | None = None
     sole_basis: bool | None = None
 
@@ -118,7 +119,7 @@ class Rules(Table):
 
     name: str = "Evaluation"
     mode: Literal["identification", "investigation"] = "identification"
-    seed: int = 5
+    seed: int = Field(default=5, ge=0, lt=2**63)
     target_fpir: Share = 0.01
     targets: tuple[Share, ...] = (0.1, 0.03, 0.01, 0.003)
     rank: int | None = Field(default=None, ge=1)
@@ -128,8 +129,8 @@ class Rules(Table):
     enroll_photos: int = Field(default=1, ge=1)
     balance: tuple[str, ...] = ()
     max_candidates: int | None = Field(default=None, ge=1)
-    resamples: int = Field(default=2000, ge=100)
-    permutations: int = Field(default=9999, ge=99)
+    resamples: int = Field(default=2000, ge=100, le=1_000_000)
+    permutations: int = Field(default=9999, ge=99, le=10_000_000)
     camera_hours: dict[str, Amount] = Field(default_factory=dict)
     requirements: Requirements = Requirements()
     cost: CostInputs = CostInputs()

@@ -90,6 +90,9 @@ _UNITS: Final = {
     "MB/s": 1e6,
     "GB/s": 1e9,
 }
+_LEAST_RATE: Final = 1 / 8
+_MOST_RATE: Final = 1e12 / 8
+"""bytes a second; outside of them a wait could not be told to a clock"""
 
 
 def parse_rate(text: str) -> float:
@@ -99,7 +102,7 @@ def parse_rate(text: str) -> float:
     and ``MB`` are too easily taken for each other.
 
     Raises:
-        ConfigError: no number above 0, or a unit not named here.
+        ConfigError: no number, a unit not named here, or less than 1 bit/s or more than 1 Tbit/s.
     """
     compact = "".join(text.split())
     number = compact.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ/")
@@ -109,7 +112,7 @@ def parse_rate(text: str) -> float:
         rate = float(number) * factor if factor is not None else math.nan
     except ValueError:
         rate = math.nan
-    if not (math.isfinite(rate) and rate > 0):
+    if not _LEAST_RATE <= rate <= _MOST_RATE:
         raise ConfigError(
             f"'{text}' is not a rate: write a number and kbit/s, Mbit/s, Gbit/s, kB/s or MB/s, "
             "such as 2Mbit/s"
