@@ -11,55 +11,35 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final
 
-from rekadapter.errors import (
-    AccessDeniedError,
-    BackendClosedError,
-    BackendError,
-    CredentialsError,
-    ImageError,
-    QuotaExceededError,
-    StoppedError,
-)
 from rekadapter.evaluation.answers import (
     AnswerStore,
     Kind,
     Question,
-    SearchedFace,
     Stage,
     StoredAnswer,
     StoredCandidate,
-    StoredFailure,
+)
+from rekadapter.evaluation.asking import (
+    Asking,
+    Given,
+    Progress,
+    acquire_failure,
+    request_ids,
+    searched_face,
 )
 from rekadapter.evaluation.dataset import CheckedDataset, CheckedSample
 from rekadapter.evaluation.record import EvaluationRecord, Photograph, SystemEntry
 from rekadapter.imaging import Image
 from rekadapter.names import gallery_id
 from rekadapter.recognizer import Capabilities, FaceSelection, QualityFilter, Recognizer
-from rekadapter.types import (
-    Enrollment,
-    FaceIdentification,
-    GalleryId,
-    Identification,
-    SubjectId,
-    VendorAnswer,
-)
+from rekadapter.types import Enrollment, GalleryId, Identification, SubjectId
 
 logger = logging.getLogger(__name__)
 
-_STOPS_ALL: Final = (
-    CredentialsError,
-    AccessDeniedError,
-    QuotaExceededError,
-    BackendClosedError,
-    StoppedError,
-)
 _VISIBLE_WITHIN_SECONDS: Final = 30.0
 """AWS's collections become consistent within seconds; after this the run says so and goes on."""
 
@@ -94,14 +74,6 @@ class Options:
     session: str
     retry_failed: bool = False
     keep_gallery: bool = False
-
-
-class Progress(Protocol):
-    """Told how far a system is, from any thread."""
-
-    def started(self, system: str, pending: int) -> None: ...
-
-    def advanced(self, system: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +166,12 @@ class _Task:
     question: Question
     sample: CheckedSample
 
+    def pixels(self) -> Image:
+        """The photograph, decoded."""
+        image = self.sample.sample.image()
+        _ = image.pixels
+        return image
+
 
 class _Collector:
     def __init__(
@@ -211,7 +189,7 @@ class _Collector:
         self._store = store
         self._options = options
         self._stop = stop
-        self._progress = progress
+        self._asking = Asking(system.name, system.workers, store, options.session, stop, progress)
         self._gallery = evaluation_gallery(inputs.record)
         self._asker = _asker(inputs.record, system.name)
 
@@ -228,7 +206,7 @@ class _Collector:
         if waiting or self._waiting(enrollments):
             self._prepare_gallery(enrollments, searches=len(waiting))
             model = self._recognizer.describe_gallery(self._gallery).model
-            self._ask(waiting, self._search)
+            self._asking.each(waiting, self._search)
         self._tidy(searches)
         return model
 
@@ -255,8 +233,8 @@ class _Collector:
             waiting = self._waiting(enrollments)
             if not waiting and self._held() < self._enrolled(enrollments):
                 waiting = enrollments
-        self._progress.started(self._system.name, len(waiting) + searches)
-        self._ask(waiting, self._enroll)
+        self._asking.progress.started(self._system.name, len(waiting) + searches)
+        self._asking.each(waiting, self._enroll)
         if waiting and self._capabilities.remote and not self._stop.is_set():
             self._wait_until_visible(self._enrolled(enrollments))
 
@@ -284,30 +262,8 @@ class _Collector:
 
     # --- asking -------------------------------------------------------------------------------
 
-    def _ask(self, tasks: Sequence[_Task], one: Callable[[_Task], StoredAnswer]) -> None:
-        """Answers tasks in order, a few at a time; the first error that stops all ends it."""
-        queue = deque(tasks)
-        halt = threading.Event()
-
-        def work() -> None:
-            while not (halt.is_set() or self._stop.is_set()):
-                try:
-                    task = queue.popleft()
-                except IndexError:
-                    return
-                try:
-                    self._store.add(one(task))
-                except BaseException:
-                    halt.set()
-                    raise
-                self._progress.advanced(self._system.name)
-
-        with ThreadPoolExecutor(self._system.workers, thread_name_prefix="evaluate") as pool:
-            for worker in [pool.submit(work) for _ in range(self._system.workers)]:
-                worker.result()
-
     def _enroll(self, task: _Task) -> StoredAnswer:
-        def ask(image: Image) -> _Given:
+        def ask(image: Image) -> Given:
             answer = self._recognizer.enroll(
                 self._gallery,
                 image,
@@ -317,12 +273,12 @@ class _Collector:
             )
             return _enrollment_given(answer)
 
-        return self._answered(task, ask)
+        return self._asking.answered(task.question, task.pixels, ask)
 
     def _search(self, task: _Task) -> StoredAnswer:
         limit = self._limit()
 
-        def ask(image: Image) -> _Given:
+        def ask(image: Image) -> Given:
             answer = self._recognizer.identify(
                 self._gallery,
                 image,
@@ -333,84 +289,34 @@ class _Collector:
             )
             return _search_given(answer)
 
-        return self._answered(task, ask, limit)
+        return self._asking.answered(task.question, task.pixels, ask, limit)
 
     def _limit(self) -> int:
         enough = max(1, len(self._inputs.record.gallery))
         wanted = self._inputs.record.rules.max_candidates or enough
         return min(wanted, enough, self._capabilities.max_candidates)
 
-    def _answered(
-        self, task: _Task, ask: Callable[[Image], _Given], limit: int = 0
-    ) -> StoredAnswer:
-        began = time.perf_counter()
-        read = began
-        try:
-            image = task.sample.sample.image()
-            _ = image.pixels
-            read = time.perf_counter()
-            given = ask(image)
-        except ImageError as error:
-            given = _failed(Stage.IMAGE, error)
-        except _STOPS_ALL:
-            raise
-        except BackendError as error:
-            given = _failed(Stage.REQUEST, error)
-        return StoredAnswer(
-            question=task.question,
-            answered_at=datetime.now(UTC),
-            read_seconds=max(0.0, read - began),
-            answer_seconds=time.perf_counter() - read,
-            candidates=given.candidates,
-            enrolled=given.enrolled,
-            limit=limit,
-            failure=given.failure,
-            face=given.face,
-            request_ids=given.request_ids,
-            session=self._options.session,
-        )
-
 
 # --- from the recognizer's answers to stored ones ---------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """What one call gave."""
-
-    candidates: tuple[StoredCandidate, ...] = ()
-    enrolled: int = 0
-    failure: StoredFailure | None = None
-    face: SearchedFace | None = None
-    request_ids: tuple[str, ...] = ()
-
-
-def _failed(stage: Stage, error: Exception) -> _Given:
-    logger.info("a question failed: %s", type(error).__name__)
-    return _Given(failure=StoredFailure(stage, type(error).__name__))
-
-
-def _acquire(cause: str) -> StoredFailure:
-    return StoredFailure(Stage.ACQUIRE, cause)
-
-
-def _enrollment_given(answer: Enrollment) -> _Given:
-    ids = _request_ids(answer.original)
+def _enrollment_given(answer: Enrollment) -> Given:
+    ids = request_ids(answer.original)
     if answer.records:
-        return _Given(enrolled=len(answer.records), request_ids=ids)
+        return Given(enrolled=len(answer.records), request_ids=ids)
     reasons = [str(reason) for failure in answer.failures for reason in failure.reasons]
-    return _Given(failure=_acquire(reasons[0] if reasons else "NO_FACE"), request_ids=ids)
+    return Given(failure=acquire_failure(reasons[0] if reasons else "NO_FACE"), request_ids=ids)
 
 
-def _search_given(answer: Identification) -> _Given:
-    ids = _request_ids(answer.original)
+def _search_given(answer: Identification) -> Given:
+    ids = request_ids(answer.original)
     if answer.failure is not None or not answer.faces:
         cause = str(answer.failure.reason) if answer.failure else "NO_FACE"
-        return _Given(failure=_acquire(cause), request_ids=ids)
+        return Given(failure=acquire_failure(cause), request_ids=ids)
     searched = answer.faces[0]
     if searched.not_searched is not None:
-        failure = _acquire(str(searched.not_searched.reason))
-        return _Given(failure=failure, face=_face(searched), request_ids=ids)
+        failure = acquire_failure(str(searched.not_searched.reason))
+        return Given(failure=failure, face=searched_face(searched.face), request_ids=ids)
     candidates = tuple(
         StoredCandidate(
             subject=candidate.subject or "",
@@ -419,19 +325,4 @@ def _search_given(answer: Identification) -> _Given:
         )
         for candidate in searched.candidates
     )
-    return _Given(candidates=candidates, face=_face(searched), request_ids=ids)
-
-
-def _face(searched: FaceIdentification) -> SearchedFace:
-    seen = searched.face
-    return SearchedFace(
-        eye_distance_px=seen.eye_distance_px,
-        sharpness=seen.quality.sharpness if seen.quality else None,
-        brightness=seen.quality.brightness if seen.quality else None,
-        yaw=seen.pose.yaw if seen.pose else None,
-        pitch=seen.pose.pitch if seen.pose else None,
-    )
-
-
-def _request_ids(original: Iterable[VendorAnswer]) -> tuple[str, ...]:
-    return tuple(one.request_id for one in original if one.request_id)
+    return Given(candidates=candidates, face=searched_face(searched.face), request_ids=ids)
