@@ -15,6 +15,18 @@ from rekadapter.evaluation.results import report_schema
 
 CLI_PAGE = Path(__file__).with_name("cli.md")
 _WIDTH = 96
+_EXIT_CODES = (
+    ("0", "Done. Also where nobody was found, where single frames or searches failed (they are "
+     "counted), and where `report` wrote that a run was interrupted or is damaged."),
+    ("1", "The answer is no, where one was asked for: `verify` finds no match, `enroll` could not "
+     "enroll somebody, `search-video` has no result yet, `gallery sync` could not move everybody, "
+     "`doctor` found something amiss."),
+    ("2", "You can put it right: an option, a name, a file. Also a run of which no frame could be "
+     "read."),
+    ("3", "The backend or this machine failed: no answer, refused credentials, a full disk. Also a "
+     "run or an evaluation in which a backend answered nothing at all."),
+    ("130", "Interrupted (Ctrl-C); what was done until then is kept."),
+)  # fmt: skip
 
 
 def cli_reference() -> str:
@@ -22,8 +34,9 @@ def cli_reference() -> str:
     parts = [
         "# Command line\n",
         "Generated from the commands' own help by `make docs`; do not edit.\n",
-        "Exit codes: 0 ok, 1 a negative answer where asked, 2 usage, 3 backend, 130 interrupted. "
-        "Data goes to stdout (`--json` for programs), progress and remarks to stderr.\n",
+        "Data goes to stdout (`--json` for programs), progress, remarks and errors to stderr.\n",
+        "| exit code | when |\n|---|---|",
+        "".join(f"| {code} | {when} |\n" for code, when in _EXIT_CODES),
     ]
     command = get_command(app)
     context = typer.Context(command, info_name="rekadapter", terminal_width=_WIDTH)

@@ -186,9 +186,10 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run directory read back."""
+    """A run directory read back; ``damage`` says in sentences what of it is not as it was left."""
 
     record: RunRecord
     observations: tuple[Observation, ...]
     tracks: tuple[TrackRecord, ...]
     ledger: tuple[LedgerEntry, ...]
+    damage: tuple[str, ...] = ()

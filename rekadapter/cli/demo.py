@@ -19,6 +19,7 @@ from rich.progress import Progress
 
 from rekadapter.backends import open_backend
 from rekadapter.cli import jobs
+from rekadapter.cli.nothing import refuse_nothing
 from rekadapter.cli.options import AsJson, number
 from rekadapter.cli.output import print_json, print_table, remark
 from rekadapter.cli.session import OpenBackend, Session
@@ -78,6 +79,7 @@ def demo(
         show_summary(result.summary)
         _show_truth(scene)
     remark(f"report: {result.report}")
+    refuse_nothing(result.directory, result.summary)
     remark("with your own cameras: rekadapter compare FEEDS -g GALLERY -b local -b rekognition")
 
 

@@ -25,7 +25,7 @@ from rekadapter.cli.jobs import REMOTE_WORKERS, Uplink, remote_context, stopping
 from rekadapter.cli.options import INTERRUPTED, MOST_USD, AsJson, BackendNames, number
 from rekadapter.cli.output import print_table, remark
 from rekadapter.cli.session import OpenBackend, Session
-from rekadapter.errors import OutputError, UsageError
+from rekadapter.errors import BackendError, OutputError, UsageError
 from rekadapter.evaluation.answers import ANSWERS_FILE, AnswerStore
 from rekadapter.evaluation.cost import SEARCH, STORAGE, total_usd
 from rekadapter.evaluation.dataset import CheckedDataset, check
@@ -143,7 +143,9 @@ def evaluate(
         workers=workers,
         options=Options(uuid.uuid4().hex[:12], retry_failed, keep_gallery),
     )
-    _show(job.run(), as_json=as_json)
+    done = job.run()
+    _show(done, as_json=as_json)
+    _refuse_nothing(done.report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,6 +436,17 @@ def _show(done: _Done, *, as_json: bool) -> None:
     if done.stopped:
         remark("stopped before the end: run the same command again to go on")
         raise typer.Exit(INTERRUPTED)
+
+
+def _refuse_nothing(report: EvaluationReport) -> None:
+    """A report is there all the same; but a script that goes on has to know."""
+    for one in report.ops:
+        if one.failed_requests.n and one.failed_requests.errors == one.failed_requests.n:
+            causes = ", ".join(f"{count} {cause}" for cause, count in one.errors.items())
+            raise BackendError(
+                f"{one.system} answered none of {one.failed_requests.n} searches: {causes}; "
+                "--retry-failed asks again"
+            )
 
 
 def _refuse_foreign(directory: Path) -> None:

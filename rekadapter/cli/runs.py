@@ -12,6 +12,7 @@ import typer
 
 from rekadapter.cli import jobs
 from rekadapter.cli.evaluate import show_again
+from rekadapter.cli.nothing import refuse_nothing
 from rekadapter.cli.options import (
     INTERRUPTED,
     MOST_USD,
@@ -117,7 +118,7 @@ def run(
         session, feeds, gallery, uplink, fps, out, duration, limit, frame_kb, keep_faces, mode
     )
     request = replace(request, caps=PriceCaps(max_usd_per_hour, max_usd_per_month))
-    _finish(jobs.run_named(session, [backend], threshold or (), request), as_json=as_json)
+    _finish_run(jobs.run_named(session, [backend], threshold or (), request), as_json=as_json)
 
 
 def compare(
@@ -147,7 +148,7 @@ def compare(
         session, feeds, gallery, uplink, fps, out, duration, limit, frame_kb, keep_faces, mode
     )
     request = replace(request, caps=PriceCaps(max_usd_per_hour, max_usd_per_month))
-    _finish(jobs.run_named(session, names, threshold or (), request), as_json=as_json)
+    _finish_run(jobs.run_named(session, names, threshold or (), request), as_json=as_json)
 
 
 def report(
@@ -160,7 +161,7 @@ def report(
         return
     summary = write_summary(run_directory)
     page = render_report(run_directory)
-    _finish(jobs.RunResult(run_directory, page, summary), as_json=as_json)
+    _show(jobs.RunResult(run_directory, page, summary), as_json=as_json)
 
 
 def seconds_of(duration: str) -> float:
@@ -207,12 +208,17 @@ def _request(
     )
 
 
-def _finish(result: jobs.RunResult, *, as_json: bool) -> None:
+def _finish_run(result: jobs.RunResult, *, as_json: bool) -> None:
+    _show(result, as_json=as_json)
+    if result.summary.state == "interrupted":
+        remark("the run was interrupted; what was done until then is kept")
+        raise typer.Exit(INTERRUPTED)
+    refuse_nothing(result.directory, result.summary)
+
+
+def _show(result: jobs.RunResult, *, as_json: bool) -> None:
     if as_json:
         print_json(result.summary)
     else:
         show_summary(result.summary)
     remark(f"report: {result.report}")
-    if result.summary.state == "interrupted":
-        remark("the run was interrupted; what was done until then is kept")
-        raise typer.Exit(INTERRUPTED)

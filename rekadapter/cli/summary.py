@@ -22,9 +22,12 @@ _COLUMNS = (
 
 def show_summary(summary: Summary) -> None:
     """A row per camera and backend, then the totals. What was not measured is a dash."""
+    for doubt in summary.doubts:
+        remark(f"warning: this run is damaged: {doubt}")
     rows = [_row(row.camera, row, row.traffic) for row in summary.rows]
     rows += [_row("all", total, total.traffic) for total in summary.totals]
-    print_table(f"run {summary.state}", _COLUMNS, rows)
+    damaged = ", DAMAGED: do not rely on these numbers" if summary.doubts else ""
+    print_table(f"run {summary.state}{damaged}", _COLUMNS, rows)
     for total in summary.totals:
         if total.frames.dropped:
             remark(f"{total.backend}: frames without an answer: {_causes(total.frames.dropped)}")

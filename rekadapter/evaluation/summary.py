@@ -18,6 +18,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from rekadapter.errors import OutputError
+from rekadapter.evaluation.integrity import doubts
 from rekadapter.observation import (
     CameraRecord,
     LedgerEntry,
@@ -168,10 +169,15 @@ class CameraFacts:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """``summary.json``: one row per camera and backend, totals per backend, facts per camera."""
+    """``summary.json``: one row per camera and backend, totals per backend, facts per camera.
+
+    ``doubts`` says why these numbers may be wrong: what of the run directory is missing or does not
+    add up. Where there is one, do not rely on any of them.
+    """
 
     run_id: str
     state: str
+    doubts: tuple[str, ...]
     rows: tuple[SummaryRow, ...]
     totals: tuple[BackendTotal, ...]
     cameras: tuple[CameraFacts, ...]
@@ -203,6 +209,7 @@ def summarize(run: Run) -> Summary:
     return Summary(
         run_id=run.record.run_id,
         state=run.record.state,
+        doubts=doubts(run),
         rows=tuple(books.row(camera, name) for camera in cameras for name in backends),
         totals=tuple(books.total(name, cameras) for name in backends),
         cameras=tuple(_facts(books, camera, backends) for camera in cameras),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -159,6 +160,7 @@ def read_run(path: Path) -> Run:
         observations=_read_lines(path / OBSERVATIONS_FILE, Observation),
         tracks=_read_lines(path / TRACKS_FILE, TrackRecord),
         ledger=_read_lines(path / LEDGER_FILE, LedgerEntry),
+        damage=() if record.state == "running" else tuple(_damage(path)),
     )
 
 
@@ -180,6 +182,26 @@ def _read_record(path: Path) -> RunRecord:
         return TypeAdapter(RunRecord).validate_json(data)
     except ValidationError as error:
         raise UsageError(f"{file} was not written by rekadapter: {_first(error)}") from error
+    except OSError as error:
+        raise OutputError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _damage(path: Path) -> Iterator[str]:
+    """Of a run that ended in order: its files are all there, and whole to their last line."""
+    for name in (OBSERVATIONS_FILE, TRACKS_FILE, LEDGER_FILE, ANSWERS_FILE):
+        file = path / name
+        if not file.is_file():
+            yield f"{name} is missing"
+        elif not _ends_whole(file):
+            yield f"the last line of {name} is cut off"
+
+
+def _ends_whole(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            size = opened.seek(0, os.SEEK_END)
+            opened.seek(max(0, size - 1))
+            return opened.read() in {b"", b"\n"}
     except OSError as error:
         raise OutputError(f"{file} cannot be read: {error.strerror}") from error
 

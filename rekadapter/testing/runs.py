@@ -28,6 +28,7 @@ from rekadapter.recognizer import RequestRecord
 from rekadapter.sinks.run_directory import RUN_FILE, SCHEMA_VERSION, RunDirectory
 from rekadapter.sinks.sink import RunOutcome
 from rekadapter.types import BoundingBox, CameraId, FaceId, Reason, ScoreScale, SubjectId
+from rekadapter.uplink.uploader import REQUEST_FAILED
 
 START: Final = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
 FRAMES_PER_SECOND: Final = 10.0
@@ -134,7 +135,8 @@ class RunBuilder:
         self._dropped[backend, camera].update(dict.fromkeys(frames, cause))
 
     def fail(self, backend: str, camera: str, frames: range) -> None:
-        """Frames whose request gave an error."""
+        """Frames whose request gave an error; the pipeline counts them as dropped for that."""
+        self.drop(backend, camera, frames, REQUEST_FAILED)
         self._failed.update((backend, camera, frame) for frame in frames)
 
     def request(
@@ -196,11 +198,11 @@ class RunBuilder:
         return run
 
     def _answer(self, backend: str, camera: str, frame: int) -> list[Observation]:
-        if frame in self._dropped.get((backend, camera), {}):
-            return []
         if (backend, camera, frame) in self._failed:
             failed = Decision(None, Reason.REQUEST_FAILED, None)
             return [replace(_empty(backend, camera, frame), decision=failed, error="no route")]
+        if frame in self._dropped.get((backend, camera), {}):
+            return []
         return self._seen.get((backend, camera, frame)) or [_empty(backend, camera, frame)]
 
     def _record(self) -> RunRecord:

@@ -45,8 +45,8 @@ def test_frames_are_captured_processed_or_dropped_by_cause() -> None:
     run.fail("rekognition", "lobby", range(50, 53))
     frames = row(summarize(run.build()), "lobby", "rekognition").frames
     assert frames.captured == 100
-    assert frames.processed == 65
-    assert frames.dropped == {"too old": 5, "uplink full": 30}
+    assert frames.processed == 62
+    assert frames.dropped == {"request_failed": 3, "too old": 5, "uplink full": 30}
     assert frames.unaccounted == 0
     assert (frames.answered, frames.failed) == (62, 3)
 
