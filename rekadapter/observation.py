@@ -132,6 +132,8 @@ class CameraRecord:
     """One feed of a run and what became of its frames.
 
     For each backend: ``captured == processed[b] + sum(dropped[b].values())``, with no remainder.
+    A live camera was away ``interruptions`` times, ``away_seconds`` together (to the second): what
+    happened then nobody saw.
     """
 
     camera: CameraId
@@ -142,6 +144,8 @@ class CameraRecord:
     processed: Mapping[str, int]
     dropped: Mapping[str, Mapping[str, int]]
     error: str | None = None
+    interruptions: int = 0
+    away_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

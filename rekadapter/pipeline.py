@@ -22,7 +22,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final, Protocol, runtime_checkable
@@ -35,7 +36,7 @@ from rekadapter.errors import (
     ScaleMismatchError,
     StoppedError,
 )
-from rekadapter.feeds.frames import Feed, Frame, LostFrame
+from rekadapter.feeds.frames import Feed, FeedItem, Frame, LostFrame, Silence
 from rekadapter.gate import (
     GATED,
     Fate,
@@ -313,14 +314,23 @@ class _Run:
 
     def _read_frames(self, feed: Feed) -> None:
         duration = self._options.duration_seconds
-        for item in feed.frames():
-            if self._stop.is_set() or (duration is not None and item.seconds >= duration):
-                return
-            if isinstance(item, LostFrame):
-                logger.warning("camera %s, frame %s: %s", item.camera, item.index, item.detail)
+        with _let_go(feed.frames()) as items:
+            for item in items:
+                if self._stop.is_set() or (duration is not None and item.seconds >= duration):
+                    return
+                self._take(feed, item)
+
+    def _take(self, feed: Feed, item: FeedItem) -> None:
+        match item:
+            case Silence():
+                if item.reason:
+                    self._count.away(item.camera, item.lasts)
+            case LostFrame():
+                if item.detail:
+                    logger.warning("camera %s, frame %s: %s", item.camera, item.index, item.detail)
                 self._count.captured(item.camera)
                 self._drop_everywhere(item.camera, item.cause)
-            else:
+            case Frame():
                 self._count.captured(item.camera, item.image.size)
                 self._hand_over(feed, item)
 
@@ -548,6 +558,16 @@ def _terms(job: Job, *, live: bool) -> Terms:
         priority=min(probe.priority for probe in job.probes),
         expires_at=time.monotonic() + min(ages) if live and ages else math.inf,
     )
+
+
+@contextmanager
+def _let_go(items: Iterator[FeedItem]) -> Iterator[Iterator[FeedItem]]:
+    """Has a feed leave its source at once, where it can: a live camera goes on otherwise."""
+    try:
+        yield items
+    finally:
+        if isinstance(items, Generator):
+            items.close()
 
 
 class _Countdown:

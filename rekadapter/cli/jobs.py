@@ -32,6 +32,7 @@ from rekadapter.errors import OutputError, RekadapterError
 from rekadapter.evaluation.report import render_report
 from rekadapter.evaluation.summary import Summary, write_summary
 from rekadapter.feeds import FeedSpec, open_feed
+from rekadapter.feeds.frames import without_secrets
 from rekadapter.gate import (
     DetectingFinder,
     FaceFinder,
@@ -231,7 +232,7 @@ def new_run_directory(parent: Path) -> Path:
 
 def shown_command(arguments: Sequence[str]) -> str:
     """The command line for the record; a password in a URL is left out."""
-    return shlex.join(["rekadapter", *map(_without_password, arguments)])
+    return shlex.join(["rekadapter", *map(without_secrets, arguments)])
 
 
 @contextmanager
@@ -359,7 +360,9 @@ def _record(backends: Sequence[OpenBackend], request: RunRequest) -> RunRecord:
             "python": platform.python_version(),
         },
         versions={name: _version(name) for name in _VERSIONS},
-        input_hashes={spec.camera: _hash_of(Path(spec.source)) for spec in request.feeds},
+        input_hashes={
+            spec.camera: _hash_of(Path(spec.source)) for spec in request.feeds if not spec.is_live
+        },
         price_sources=tuple(
             source
             for backend in backends
@@ -398,11 +401,3 @@ def _hash_of(source: Path) -> str:
             while part := opened.read(_HASHED_BYTES):
                 digest.update(part)
     return digest.hexdigest()
-
-
-def _without_password(argument: str) -> str:
-    scheme, separator, rest = argument.partition("://")
-    if not separator:
-        return argument
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"

@@ -41,7 +41,11 @@ _LONGEST_SECONDS = 366 * 86_400.0
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 Feeds = Annotated[
-    list[str], typer.Argument(help="Videos, images, folders, or a feeds.toml.", show_default=False)
+    list[str],
+    typer.Argument(
+        help="Videos, images, folders, live cameras (URL or number), or a feeds.toml.",
+        show_default=False,
+    ),
 ]
 Fps = Annotated[
     float | None,
@@ -67,7 +71,11 @@ Out = Annotated[
     Path | None, typer.Option("--out", help="New directory for the results. [runs/TIME]")
 ]
 Duration = Annotated[
-    str | None, typer.Option("--duration", help="How much of each feed, such as 60s or 5m.")
+    str | None,
+    typer.Option(
+        "--duration",
+        help="How much of each feed, such as 60s or 5m; a live camera has no other end but Ctrl-C.",
+    ),
 ]
 KeepFaces = Annotated[
     bool, typer.Option("--keep-faces", help="Keep a picture of each track for the report.")

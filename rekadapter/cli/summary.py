@@ -31,6 +31,12 @@ def show_summary(summary: Summary) -> None:
     for total in summary.totals:
         if total.frames.dropped:
             remark(f"{total.backend}: frames without an answer: {_causes(total.frames.dropped)}")
+    for camera in summary.cameras:
+        if camera.interruptions:
+            remark(
+                f"{camera.camera}: away {camera.interruptions} time(s), "
+                f"{camera.away_seconds:g} s together; nobody knows who came by then"
+            )
     for total in summary.totals:
         if total.housekeeping.requests:
             rows = [(total.backend, *_traffic(total.housekeeping))]

@@ -157,7 +157,8 @@ class EyeDistances:
 class CameraFacts:
     """A camera's picture and what it gives of a face; a backend that measured no eyes is absent.
 
-    Width and height are None where no frame could be decoded.
+    Width and height are None where no frame could be decoded. A live camera was away
+    ``interruptions`` times, ``away_seconds`` together.
     """
 
     camera: CameraId
@@ -165,6 +166,8 @@ class CameraFacts:
     height: int | None
     eye_distances: tuple[EyeDistances, ...]
     error: str | None
+    interruptions: int = 0
+    away_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +385,8 @@ def _facts(books: _Books, camera: CameraId, backends: Sequence[str]) -> CameraFa
         height=(record.height or None) if record else None,
         eye_distances=tuple(one for one in measured if one is not None),
         error=record.error if record else None,
+        interruptions=record.interruptions if record else 0,
+        away_seconds=record.away_seconds if record else 0.0,
     )
 
 

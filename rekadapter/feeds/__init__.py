@@ -1,6 +1,15 @@
-"""Sources of frames: video files, images and folders of them."""
+"""Sources of frames: video files, images and folders of them, live cameras."""
 
-from rekadapter.feeds.frames import Feed, FeedSpec, Frame, LostFrame
+from rekadapter.feeds.frames import Feed, FeedItem, FeedSpec, Frame, LostFrame, Silence
 from rekadapter.feeds.load import load_feeds, open_feed
 
-__all__ = ["Feed", "FeedSpec", "Frame", "LostFrame", "load_feeds", "open_feed"]
+__all__ = [
+    "Feed",
+    "FeedItem",
+    "FeedSpec",
+    "Frame",
+    "LostFrame",
+    "Silence",
+    "load_feeds",
+    "open_feed",
+]

@@ -16,6 +16,10 @@ MIN_FPS: Final = 1e-4
 MAX_FPS: Final = 1000.0
 """A frame in three hours, and more than any camera gives: beyond is a slip of the keyboard."""
 
+LIVE_SCHEMES: Final = (
+    "rtsp://", "rtsps://", "rtmp://", "rtmps://", "http://", "https://", "srt://", "udp://", "rtp://",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class FeedSpec:
@@ -43,6 +47,29 @@ class FeedSpec:
                 f"not {self.fps:g}"
             )
 
+    @property
+    def is_live(self) -> bool:
+        """A camera, by its address or number, and not a file."""
+        return self.source.isdigit() or self.source.lower().startswith(LIVE_SCHEMES)
+
+    @property
+    def shown_source(self) -> str:
+        """The source without what opens it: user, password, and the values of a query."""
+        return without_secrets(self.source)
+
+
+def without_secrets(source: str) -> str:
+    """A path as it is; a URL without user, password, and the values of its query, for messages and
+    records. Cameras take passwords in either place."""
+    scheme, separator, rest = source.partition("://")
+    if not separator:
+        return source
+    place, question, query = rest.partition("?")
+    authority, slash, path = place.partition("/")
+    names = "&".join(f"{part.partition('=')[0]}=..." for part in query.split("&"))
+    shown = f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+    return f"{shown}?{names}" if question else shown
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -50,7 +77,8 @@ class Frame:
 
     ``index`` counts the frames of the source from 0, sampled or not, so that it is the same however
     the feed is sampled. ``seconds`` is media time since the first frame. ``captured_at`` (UTC) is
-    as true as the source: for files, the recording time they state or else their modification time.
+    as true as the source: for files, the recording time they state or else their modification time;
+    for live cameras the time of arrival, and ``seconds`` counts from when the feed was opened.
     """
 
     camera: CameraId
@@ -62,13 +90,29 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class LostFrame:
-    """A frame that was there but cannot be used; ``cause`` is what it is counted under."""
+    """A frame that was there but cannot be used; ``cause`` is what it is counted under. ``detail``
+    is empty where there is nothing to add."""
 
     camera: CameraId
     index: int
     seconds: float
     cause: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A live camera gives no frame just now; said about once a second, so that whoever waits for it
+    can also stop. ``lasts`` are the seconds since its last frame, or since the feed was opened;
+    ``reason`` is empty while that is nothing unusual."""
+
+    camera: CameraId
+    seconds: float
+    lasts: float
+    reason: str
+
+
+FeedItem = Frame | LostFrame | Silence
 
 
 class Feed(Protocol):
@@ -88,8 +132,9 @@ class Feed(Protocol):
     @property
     def expected_frames(self) -> int | None: ...
 
-    def frames(self) -> Iterator[Frame | LostFrame]:
-        """Every frame in order of time, decoded as it is asked for.
+    def frames(self) -> Iterator[FeedItem]:
+        """Every frame in order of time, decoded as it is asked for. A live feed has no end: close
+        the iterator to let go of the camera.
 
         Raises:
             FeedError: the source cannot be read, or broke off; what came before was delivered.

@@ -7,18 +7,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rekadapter.errors import ConfigError, FeedError
-from rekadapter.feeds.frames import Feed, FeedSpec
+from rekadapter.feeds.frames import Feed, FeedSpec, without_secrets
+from rekadapter.feeds.live import LiveFeed
 from rekadapter.feeds.stills import StillsFeed, images_in
 from rekadapter.feeds.video import VideoFeed
 from rekadapter.imaging import IMAGE_SUFFIXES
 from rekadapter.types import CameraId
-
-_LIVE_SCHEMES: Final = ("rtsp://", "rtsps://", "rtmp://", "http://", "https://", "srt://", "udp://")
 
 
 class _Camera(BaseModel):
@@ -49,8 +48,9 @@ def load_feeds(arguments: Sequence[str], *, fps: float | None) -> tuple[FeedSpec
 
     An argument ending in ``.toml`` is a list of cameras (``[[camera]]`` with ``source`` and, where
     wanted, ``name``, ``weight``, ``fps``); its relative sources are looked for beside the file. Any
-    other is a source: a video file, an image, or a folder of images. A given ``fps`` goes before
-    those in the file. A missing name comes from the source's file name, numbered where it is taken.
+    other is a source: a video file, an image, a folder of images, the URL of a camera, or the
+    number of one at this machine. A given ``fps`` goes before those in the file. A missing name
+    comes from the source's file name or host, numbered where it is taken.
 
     Raises:
         ConfigError: the TOML file has an unknown key or a value without meaning, or two cameras of
@@ -58,7 +58,9 @@ def load_feeds(arguments: Sequence[str], *, fps: float | None) -> tuple[FeedSpec
         FeedError: no argument, or a TOML file that cannot be read.
     """
     if not arguments:
-        raise FeedError("no feed given: name a video, an image, a folder, or a feeds.toml")
+        raise FeedError(
+            "no feed given: name a video, an image, a folder, a camera's URL, or a feeds.toml"
+        )
     wanted = [one for argument in arguments for one in _wanted(argument)]
     _refuse_twins(one.name for one in wanted if one.name is not None)
     specs = _named(wanted)
@@ -66,16 +68,14 @@ def load_feeds(arguments: Sequence[str], *, fps: float | None) -> tuple[FeedSpec
 
 
 def open_feed(spec: FeedSpec) -> Feed:
-    """The feed that ``spec`` describes, its source looked at but no frame read yet.
+    """The feed that ``spec`` describes, its source looked at but no frame read yet. A live camera
+    is reached when its first frame is asked for.
 
     Raises:
-        FeedError: the source is missing, empty, not readable, or of a kind not supported yet.
+        FeedError: the source is missing, empty, or not readable.
     """
-    if spec.source.isdigit() or spec.source.lower().startswith(_LIVE_SCHEMES):
-        raise FeedError(
-            f"camera '{spec.camera}': live cameras are not supported yet ({_shown(spec.source)}): "
-            "record a video file and give that"
-        )
+    if spec.is_live:
+        return LiveFeed(spec)
     path = Path(spec.source)
     try:
         if not path.exists():
@@ -89,15 +89,6 @@ def open_feed(spec: FeedSpec) -> Feed:
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return StillsFeed(spec, (path,))
     return VideoFeed(spec)
-
-
-def _shown(source: str) -> str:
-    """A source without the password it may carry."""
-    scheme, separator, rest = source.partition("://")
-    if not separator:
-        return source
-    authority, slash, path = rest.partition("/")
-    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def _wanted(argument: str) -> Iterable[_Wanted]:
@@ -154,10 +145,20 @@ def _listed(fields: Mapping[str, object]) -> str:
 
 
 def _name_from(source: str) -> CameraId:
+    if source.isdigit():
+        return CameraId(f"webcam-{source}")
+    if "://" in source:
+        return CameraId(_host_and_stream(source))
     path = Path(source)
     name = path.stem or path.resolve().name or "camera"
     # A file name that is not UTF-8 could not be written into the run directory.
     return CameraId(name.encode("utf-8", "replace").decode())
+
+
+def _host_and_stream(url: str) -> str:
+    """What tells cameras apart in a URL, and nothing that opens them."""
+    parts = urlsplit(without_secrets(url))
+    return "-".join(filter(None, (parts.hostname, Path(parts.path).stem))) or "camera"
 
 
 def _refuse_twins(names: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rekadapter.errors import ImageError
-from rekadapter.feeds.frames import Feed, Frame
+from rekadapter.feeds.frames import Feed, Frame, Silence
 from rekadapter.gate import Fate, Look, TrackGate
 from rekadapter.types import CameraId, Reason
 
@@ -82,6 +82,8 @@ def _surveyed(
     for item in feed.frames():
         if stop.is_set() or (duration is not None and item.seconds >= duration):
             break
+        if isinstance(item, Silence):
+            continue
         tally.frames += 1
         tally.first = item.seconds if tally.first is None else tally.first
         tally.last = item.seconds

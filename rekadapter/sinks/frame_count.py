@@ -19,6 +19,17 @@ class _Counts:
     processed: Counter[str] = field(default_factory=Counter)
     dropped: dict[str, Counter[str]] = field(default_factory=dict)
     error: str | None = None
+    interruptions: int = 0
+    away_before: float = 0.0
+    away_now: float = 0.0
+
+    def away(self, lasts: float) -> None:
+        self.interruptions += not self.away_now
+        self.away_now = lasts
+
+    def back(self) -> None:
+        self.away_before += self.away_now
+        self.away_now = 0.0
 
 
 class FrameCount:
@@ -38,6 +49,7 @@ class FrameCount:
         with self._lock:
             counts = self._counts[camera]
             counts.captured += 1
+            counts.back()
             counts.size = counts.size or size
 
     def processed(self, camera: CameraId, backend: str) -> None:
@@ -49,6 +61,11 @@ class FrameCount:
         """A frame came to no answer from a backend."""
         with self._lock:
             self._counts[camera].dropped[backend][cause] += 1
+
+    def away(self, camera: CameraId, lasts: float) -> None:
+        """A live camera is away and has been for so many seconds; said again while that lasts."""
+        with self._lock:
+            self._counts[camera].away(lasts)
 
     def broke(self, camera: CameraId, error: str) -> None:
         """The feed ended before its end."""
@@ -65,11 +82,13 @@ class FrameCount:
         return CameraRecord(
             camera=spec.camera,
             # A path that is not UTF-8 has to be written down all the same.
-            source=spec.source.encode("utf-8", "replace").decode(),
+            source=spec.shown_source.encode("utf-8", "replace").decode(),
             width=counts.size.width if counts.size else 0,
             height=counts.size.height if counts.size else 0,
             captured=counts.captured,
             processed={backend: counts.processed[backend] for backend in self._backends},
             dropped={backend: dict(counts.dropped[backend]) for backend in self._backends},
             error=counts.error,
+            interruptions=counts.interruptions,
+            away_seconds=round(counts.away_before + counts.away_now, 1),
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rekadapter.backends.local import open_local
-from rekadapter.feeds import Feed, Frame, LostFrame, load_feeds, open_feed
+from rekadapter.feeds import Feed, Frame, LostFrame, Silence, load_feeds, open_feed
 from rekadapter.gate import DetectingFinder, Gate, GateRules, TrackGate, WholeFrame
 from rekadapter.imaging import crop
 from rekadapter.observation import Run, RunRecord
@@ -38,6 +38,7 @@ class Beginning:
 
     def frames(self) -> Iterator[Frame | LostFrame]:
         for frame in self._inner.frames():
+            assert not isinstance(frame, Silence)
             if frame.index > LAST_PLAYED:
                 return
             yield frame
@@ -67,9 +68,9 @@ def enroll(recognizer: Recognizer, video: Path) -> None:
     (spec,) = load_feeds([str(video)], fps=None)
     recognizer.create_gallery(GALLERY)
     for frame in open_feed(spec).frames():
+        assert isinstance(frame, Frame)
         if frame.index not in HELD_OUT:
             continue
-        assert isinstance(frame, Frame)
         for walker, (x, y) in WALKERS.items():
             faces = recognizer.detect(frame.image).faces
             boxes = [face.box for face in faces]

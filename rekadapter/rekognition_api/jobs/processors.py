@@ -26,7 +26,7 @@ from rekadapter.errors import (
     OutputError,
     RekadapterError,
 )
-from rekadapter.feeds import Feed, FeedSpec, Frame, LostFrame, open_feed
+from rekadapter.feeds import Feed, FeedItem, FeedSpec, Frame, Silence, open_feed
 from rekadapter.feeds.frames import Sampler
 from rekadapter.rekognition_api.faults import (
     INVALID_PARAMETER,
@@ -324,6 +324,8 @@ class StreamProcessors:
             for frame in _sampled(frames, self._rate(feed)):
                 if stop.is_set():
                     return
+                if isinstance(frame, Silence):
+                    continue
                 record = _searched(frame, searcher)
                 if record is not None:
                     sink.put(record)
@@ -380,7 +382,7 @@ def _stream_name(arn: str) -> str:
 
 
 @contextmanager
-def _ended(frames: Iterator[Frame | LostFrame]) -> Iterator[Iterator[Frame | LostFrame]]:
+def _ended(frames: Iterator[FeedItem]) -> Iterator[Iterator[FeedItem]]:
     """Has a feed let go of its source at once, where it can."""
     try:
         yield frames
@@ -389,16 +391,14 @@ def _ended(frames: Iterator[Frame | LostFrame]) -> Iterator[Iterator[Frame | Los
             frames.close()
 
 
-def _sampled(
-    frames: Iterator[Frame | LostFrame], rate: float | None
-) -> Iterator[Frame | LostFrame]:
+def _sampled(items: Iterator[FeedItem], rate: float | None) -> Iterator[FeedItem]:
     sampler = Sampler(rate)
-    return (one for one in frames if isinstance(one, LostFrame) or sampler.wants(one.seconds))
+    return (one for one in items if not isinstance(one, Frame) or sampler.wants(one.seconds))
 
 
-def _searched(frame: Frame | LostFrame, searcher: Searcher) -> bytes | None:
+def _searched(frame: FeedItem, searcher: Searcher) -> bytes | None:
     """The record; None for a frame that is lost, here or by a failure that may pass."""
-    if isinstance(frame, LostFrame):
+    if not isinstance(frame, Frame):
         return None
     try:
         return searcher.record_of(frame)
