@@ -18,7 +18,7 @@ from rekadapter.rekognition_api.tags import MemoryTags, Tags
 from rekadapter.types import GalleryId
 
 if TYPE_CHECKING:  # jobs import this module
-    from rekadapter.rekognition_api.jobs.background import Background
+    from rekadapter.rekognition_api.jobs.background import Works
 
 MAX_FACES_PER_IMAGE: Final = 100
 """Rekognition looks at the 100 largest faces of an image (its limits page)."""
@@ -91,7 +91,7 @@ class Context:
     region: str
     s3: S3Reader | None = None
     answered: IdempotentAnswers = field(default_factory=IdempotentAnswers)
-    background: Background | None = None
+    background: Works | None = None
     tags: Tags = field(default_factory=MemoryTags)
 
     def users(self) -> UserGallery:

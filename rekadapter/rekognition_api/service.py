@@ -17,7 +17,7 @@ from rekadapter.rekognition_api.codec import WireObject, decode_request, encode_
 from rekadapter.rekognition_api.context import Context, S3Reader, ServiceSettings
 from rekadapter.rekognition_api.faults import Fault, FaultError
 from rekadapter.rekognition_api.idempotency import IdempotentAnswers
-from rekadapter.rekognition_api.jobs.background import Background
+from rekadapter.rekognition_api.jobs.background import Works
 from rekadapter.rekognition_api.model import OperationModel, load_model
 from rekadapter.rekognition_api.operations import OPERATIONS
 from rekadapter.rekognition_api.request import Request
@@ -56,7 +56,7 @@ class RekognitionService:
         settings: ServiceSettings | None = None,
         s3: S3Reader | None = None,
         answered: IdempotentAnswers | None = None,
-        background: Background | None = None,
+        background: Works | None = None,
         tags: Tags | None = None,
     ) -> None:
         _check_scale(recognizer)

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from rekadapter.rekognition_api.jobs.processors import StreamProcessors
 from rekadapter.rekognition_api.jobs.worker import VideoJobs
 
 
+class Works(Protocol):
+    """What operations need of it; those on what is None are unknown to the service."""
+
+    @property
+    def video(self) -> VideoJobs | None: ...
+    @property
+    def streams(self) -> StreamProcessors | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Background:
-    """Jobs and stream processors; operations on what is None are unknown to the service."""
+    """Jobs and stream processors that somebody opened: see ``Works``."""
 
     video: VideoJobs | None = None
     streams: StreamProcessors | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -172,6 +173,7 @@ class JobStore:
                 f"the jobs in {directory} cannot be kept ({error}): "
                 "is another service using the directory?"
             ) from error
+        weakref.finalize(self, self._database.close)  # whoever forgets to close it
         self.fail_open(INTERRUPTED, now)
 
     # --- jobs -------------------------------------------------------------------------------

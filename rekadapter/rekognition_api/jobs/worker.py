@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import queue
 import secrets
 import tempfile
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +30,7 @@ from rekadapter.rekognition_api.faults import (
     idempotent_parameter_mismatch,
     internal,
 )
+from rekadapter.rekognition_api.jobs.lines import AskedLine, Line, ThreadLine
 from rekadapter.rekognition_api.jobs.notices import Notifier, notice
 from rekadapter.rekognition_api.jobs.settings import VideoSettings
 from rekadapter.rekognition_api.jobs.spool import Spool
@@ -54,7 +55,6 @@ _BATCH: Final = 200
 """Results to a transaction: with one a frame, each frame would wait for the disk."""
 _ACCOUNTS: Final = 10
 """So many accounts may have all their jobs open; the others then find the service full."""
-_TIDY_SECONDS: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,9 @@ class VideoJobs:
     ``objects`` holds the videos; without ``notifier`` no topic can be told. ``clock`` gives seconds
     since 1970. Close it before the recognizer that its jobs use: that stops what is under way.
 
+    With ``patience`` there are no threads: a job is done within the call that starts it, or, where
+    ``patience()`` is above 0, within the first question after so many that find it under way.
+
     Raises:
         ConfigError: the settings' directory cannot be used, or another service uses it.
     """
@@ -91,6 +94,7 @@ class VideoJobs:
         settings: VideoSettings | None = None,
         notifier: Notifier | None = None,
         clock: Callable[[], float] = time.time,
+        patience: Callable[[], int] | None = None,
     ) -> None:
         self._settings = settings or VideoSettings()
         self._objects = objects
@@ -100,18 +104,17 @@ class VideoJobs:
         self._lock = threading.Lock()
         self._open: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
-        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
-        self._due: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._store = JobStore(
             self._settings.directory, retention=self._settings.retention, now=clock()
         )
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
         try:
             self._spool = self._opened_spool()
         except BaseException:
             self._store.close()
             raise
-        self._threads = self._started()
+        self._tasks, self._notices = self._lines(patience)
+        for job in self._store.notices_due():
+            self._tell_later(job)
 
     def __enter__(self) -> Self:
         return self
@@ -155,11 +158,14 @@ class VideoJobs:
             if job.job_id != job_id:  # the same token, in another thread, meanwhile
                 return self._repeated(job, order) or job.job_id
             self._open[order.video.account] += 1
-            self._tasks.put(_Task(job, analysis))
+            task = _Task(job, analysis)
+            self._tasks.put(job_id, lambda: self._do(task))
+        self._tasks.proceed()
         return job_id
 
     def find(self, job_id: str) -> Job | None:
         """The job, if it is still kept."""
+        self._tasks.asked(job_id)
         return self._store.find(job_id, self._clock())
 
     def results(self, job: Job, sort: SortBy, after: Place | None, most: int) -> ResultPage:
@@ -181,37 +187,35 @@ class VideoJobs:
         with self._lock:
             self._stop.set()
         self._spool.wake()
-        self._due.put(None)
-        for _ in range(self._settings.workers):
-            self._tasks.put(None)
-        for thread in self._threads:
-            thread.join()
+        self._tasks.close()
+        self._notices.close()
         self._store.close()
-        if self._scratch is not None:
-            self._scratch.cleanup()
+        self._clean()
 
     # --- taking on ----------------------------------------------------------------------------
 
     def _opened_spool(self) -> Spool:
         settings = self._settings
         if settings.directory is None:
-            self._scratch = tempfile.TemporaryDirectory(prefix="rekadapter-video-")
-            folder = Path(self._scratch.name)
+            scratch = tempfile.TemporaryDirectory(prefix="rekadapter-video-")
+            self._clean = weakref.finalize(self, scratch.cleanup)
+            folder = Path(scratch.name)
         else:
+            self._clean = weakref.finalize(self, lambda: None)
             folder = settings.directory / "spool"
         return Spool(folder, quota_bytes=settings.spool_bytes, stop=self._stop)
 
-    def _started(self) -> list[threading.Thread]:
-        for job in self._store.notices_due():
-            self._due.put(job)
-        threads = [
-            threading.Thread(target=self._work, name=f"video-job-{number}", daemon=True)
-            for number in range(self._settings.workers)
-        ]
-        threads.append(threading.Thread(target=self._tell_all, name="video-notices", daemon=True))
-        for thread in threads:
-            thread.start()
-        return threads
+    def _lines(self, patience: Callable[[], int] | None) -> tuple[Line, Line]:
+        """For tasks and for notices. The second also lets old jobs go while nobody asks."""
+        if patience is not None:
+            return AskedLine(patience), AskedLine(lambda: 0)
+        return (
+            ThreadLine(self._settings.workers, "video-job"),
+            ThreadLine(1, "video-notices", idle=self._tidy),
+        )
+
+    def _tidy(self) -> None:
+        self._store.tidy(self._clock())
 
     def _repeated(self, known: Job | None, order: JobOrder) -> str | None:
         if known is None:
@@ -241,16 +245,15 @@ class VideoJobs:
 
     # --- working off --------------------------------------------------------------------------
 
-    def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            try:
-                self._finish(task.job, self._outcome(task))
-            except Exception:  # the thread serves other jobs, whatever becomes of this one
-                logger.exception("job %s ended and could not be recorded", task.job.job_id)
-                self._give_up(task.job)
-            finally:
-                with self._lock:
-                    self._open[task.job.order.video.account] -= 1
+    def _do(self, task: _Task) -> None:
+        try:
+            self._finish(task.job, self._outcome(task))
+        except Exception:  # the thread serves other jobs, whatever becomes of this one
+            logger.exception("job %s ended and could not be recorded", task.job.job_id)
+            self._give_up(task.job)
+        finally:
+            with self._lock:
+                self._open[task.job.order.video.account] -= 1
 
     def _give_up(self, job: Job) -> None:
         """A full disk has no room for a success; without results, a failure may still fit."""
@@ -265,7 +268,7 @@ class VideoJobs:
         self._count("succeeded" if succeeded else "failed")
         if job.order.topic is not None:
             ended = self._store.find(job.job_id, self._clock())
-            self._due.put(ended or job)
+            self._tell_later(ended or job)
 
     def _outcome(self, task: _Task) -> _Outcome:
         try:
@@ -309,18 +312,14 @@ class VideoJobs:
 
     # --- telling ------------------------------------------------------------------------------
 
-    def _tell_all(self) -> None:
-        """Also lets old jobs go while nobody asks."""
-        while not self._stop.is_set():
-            try:
-                job = self._due.get(timeout=_TIDY_SECONDS)
-            except queue.Empty:
-                self._store.tidy(self._clock())
-                continue
-            if job is not None:
-                self._tell(job)
+    def _tell_later(self, job: Job) -> None:
+        self._notices.put(job.job_id, lambda: self._tell(job))
+        self._notices.proceed()
 
     def _tell(self, job: Job) -> None:
+        """What is not told before the end stays due, for the next start."""
+        if self._stop.is_set():
+            return
         try:
             told = self._told(job)
         except RekadapterError as error:
