@@ -18,11 +18,13 @@ from unittest.mock import patch
 
 import boto3
 import botocore.session
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 from botocore.client import BaseClient
 from botocore.compat import HTTPHeaders
+from botocore.credentials import Credentials
 from botocore.handlers import BUILTIN_HANDLERS, REGISTER_FIRST
 from botocore.hooks import BaseEventHooks
+from botocore.signers import RequestSigner
 
 from rekadapter.errors import ConfigError, RekadapterError
 from rekadapter.rekognition_api.mocking import DEFAULT_ACCOUNT, MockedRekognition
@@ -30,10 +32,13 @@ from rekadapter.rekognition_api.mocking import DEFAULT_ACCOUNT, MockedRekognitio
 MockTarget = BaseClient | boto3.Session | botocore.session.Session
 """What a mock can be put before: a client, or a session with all clients it makes from then on."""
 
+_SIGN_EVENT: Final = "before-sign.rekognition"
 _EVENT: Final = "before-send.rekognition"
 _SCOPE: Final = re.compile(r"Credential=[^/,]+/\d{8}/([a-z0-9-]{1,32})/")
 _HOST_REGION: Final = re.compile(r"://rekognition(?:-fips)?\.([a-z0-9-]+)\.")
 _DEFAULT_REGION: Final = "us-east-1"
+_KEY_ID: Final = "AKIAMOCKEDREKADAPTER"
+_SECRET: Final = "mocked"  # noqa: S105 - nothing checks it
 _ANSWERED: Final = "x-rekadapter-answered"
 
 
@@ -55,7 +60,8 @@ def answered_by(
     """Rekognition requests of ``target`` go to ``mock`` for the length of the block.
 
     Without a target it is every client made within the block; they get credentials and, where none
-    is set, a region that only a mock would take, so that nothing of the machine's is used. A client
+    is set, a region that only a mock would take, so that nothing of the machine's is used. Other
+    clients sign with their own credentials, and with such ones where they have none. A client
     made within the block from a session refuses to work once it has ended; a client that was given
     as target is as it was.
 
@@ -137,10 +143,19 @@ class _Raw(io.BytesIO):
 def _registered(events: BaseEventHooks, interceptor: _Interceptor) -> Iterator[None]:
     handler: Callable[..., Any] = interceptor  # the stubs say None: this event takes an answer
     events.register_first(_EVENT, handler)
+    events.register_first(_SIGN_EVENT, _lend_credentials)
     try:
         yield
     finally:
         events.unregister(_EVENT, handler)
+        events.unregister(_SIGN_EVENT, _lend_credentials)
+
+
+def _lend_credentials(request: AWSRequest, request_signer: RequestSigner, **_: object) -> None:
+    """botocore signs with the request's own credentials before its client's."""
+    if getattr(request_signer, "_credentials", None) is None:
+        signing = request.context.setdefault("signing", {})
+        signing["request_credentials"] = Credentials(_KEY_ID, _SECRET, _SECRET)
 
 
 @contextmanager
@@ -158,9 +173,9 @@ def _before_every_client(interceptor: _Interceptor) -> Iterator[None]:
 
 def _environment() -> Mapping[str, str]:
     made = {
-        "AWS_ACCESS_KEY_ID": "AKIAMOCKEDREKADAPTER",
-        "AWS_SECRET_ACCESS_KEY": "mocked",  # no secret: nothing checks it
-        "AWS_SESSION_TOKEN": "mocked",
+        "AWS_ACCESS_KEY_ID": _KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": _SECRET,
+        "AWS_SESSION_TOKEN": _SECRET,
     }
     if not {"AWS_REGION", "AWS_DEFAULT_REGION"} & os.environ.keys():
         made["AWS_DEFAULT_REGION"] = _DEFAULT_REGION

@@ -10,7 +10,7 @@ import boto3
 import botocore.session
 import pytest
 from botocore import UNSIGNED
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 from botocore.handlers import BUILTIN_HANDLERS
 from moto import mock_aws
 
@@ -106,6 +106,33 @@ def test_without_a_target_nothing_of_the_machine_is_needed(
         assert client.meta.region_name == "us-east-1"
         assert client.list_collections()["CollectionIds"] == []
     assert "AWS_ACCESS_KEY_ID" not in os.environ
+
+
+@pytest.mark.parametrize("kind", ["client", "session"])
+def test_a_client_without_credentials_signs_with_some_that_nobody_can_use(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    session = boto3.Session(region_name="eu-west-1")
+    client = session.client("rekognition", endpoint_url=NOBODY)
+    seen: list[Any] = []
+    with mocked_rekognition(client if kind == "client" else session):
+        used = client if kind == "client" else session.client("rekognition")
+        used.meta.events.register_first("before-send.*", lambda request, **_: seen.append(request))
+        made = used.create_collection(CollectionId="staff")
+    assert ":eu-west-1:" in made["CollectionArn"]
+    assert b"AWS4-HMAC-SHA256 Credential=AKIAMOCKED" in seen[0].headers["Authorization"]
+    with pytest.raises(NoCredentialsError):
+        client.list_collections()
+
+
+def test_a_client_with_credentials_signs_with_its_own() -> None:
+    client, seen = one_attempt(), []
+    client.meta.events.register_first("before-send.*", lambda request, **_: seen.append(request))
+    with mocked_rekognition(client):
+        client.list_collections()
+    assert b"Credential=AKIDEXAMPLE/" in seen[0].headers["Authorization"]
 
 
 def test_requests_are_signed_and_answers_parsed() -> None:
