@@ -27,7 +27,8 @@ Generated from botocore's service model and the operations served, by `make docs
   [service.md](service.md).
 - **In-process**: `rekadapter.testing.rekognition.mocked_rekognition`, without moto.
 - **moto extension**: `rekadapter.testing.rekognition.install`. *moto's own*: the fixed answer that
-  moto itself gives, whatever is asked.
+  moto itself gives, whatever is asked. *or real*: with `install(own_answers=EVERY_ANSWER)`, and in
+  the fixture `rekognition_mock`.
 
 What is not served answers `UnknownOperationException`, in moto too unless it is moto's own. So do
 the operations on users where the backend keeps none.
@@ -186,15 +187,16 @@ def _lines(rows: list[Row]) -> Iterator[str]:
 def _shells(operation: str) -> tuple[str, str, str]:
     """HTTP, in-process, moto."""
     function = OPERATIONS.get(operation)
-    in_background = function is not None and function.__module__ in {
-        video.__name__,
-        streams.__name__,
-    }
-    at_once = YES if function is not None and not in_background else NO
-    http = SET_UP if in_background else at_once
+    module = None if function is None else function.__module__
+    http = SET_UP if module in {video.__name__, streams.__name__} else _served(function is not None)
+    mocked = _served(module is not None and module != streams.__name__)
     if operation not in MOTO_ANSWERS:
-        return http, at_once, at_once
-    return http, at_once, CHOICE if at_once == YES else CANNED
+        return http, mocked, mocked
+    return http, mocked, CHOICE if mocked == YES else CANNED
+
+
+def _served(answer: bool) -> str:  # noqa: FBT001 - a word for it
+    return YES if answer else NO
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import stat
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import cv2
 import numpy as np
@@ -73,7 +73,7 @@ class Image:
         return cls(header=_read_header(data), encoded=data, pixels=None)
 
     @classmethod
-    def from_pixels(cls, pixels: Pixels, *, jpeg: bytes | None = None) -> Image:
+    def from_pixels(cls, pixels: Pixels, *, jpeg: bytes | None = None) -> Self:
         """An image from BGR pixels, uint8, shape (height, width, 3). They are not copied.
 
         ``jpeg`` is what a remote backend shall be sent for the whole image (the pixels encoded, and

@@ -5,14 +5,23 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import requests
+from moto import mock_aws
 
 from rekadapter.backends.memory import MemoryRecognizer
-from rekadapter.rekognition_api.mocking import MockedRekognition
+from rekadapter.rekognition_api.jobs.background import Background
+from rekadapter.rekognition_api.jobs.processors import StreamProcessors, StreamSettings
+from rekadapter.rekognition_api.jobs.worker import VideoJobs
+from rekadapter.rekognition_api.mocking import MockedRegion
+from rekadapter.rekognition_api.moto_ext.responses import MOTO_ANSWERS
+from rekadapter.rekognition_api.objects import DirectoryObjects
 from rekadapter.rekognition_api.service import RekognitionService
+from rekadapter.testing.rekognition import EVERY_ANSWER, RekognitionMock, installed
 from tests.rekognition_api.botocore_cases import whole_request
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -37,24 +46,59 @@ def test_the_cli_reference_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_coverage_of_the_api_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("moto")
     coverage = _script("api_coverage", monkeypatch)
     assert coverage.COVERAGE_PAGE.read_text(encoding="utf-8") == coverage.coverage_page(), (
         "docs/coverage.md is stale: run `make docs`"
     )
 
 
-def test_the_coverage_page_says_what_the_service_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("moto")
+def test_the_coverage_page_says_what_each_shell_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     coverage = _script("api_coverage", monkeypatch)
-    plain = RekognitionService(MemoryRecognizer())
-    mock = MockedRekognition(MemoryRecognizer).region(ACCOUNT, REGION)
     rows = coverage.coverage_rows()
     assert len(rows) == 75
-    for row in rows:
-        body = json.dumps(whole_request(row.operation)).encode()
-        target = f"RekognitionService.{row.operation}"
-        for shell, served in ((plain, row.http), (mock, row.in_process)):
-            answer = shell.handle(target, body, account=ACCOUNT, region=REGION)
-            unknown = b"UnknownOperationException" in answer.body
-            assert unknown == (served != coverage.YES), row.operation
+    yes, canned, choice = coverage.YES, coverage.CANNED, coverage.CHOICE
+    streams = StreamProcessors(StreamSettings(feeds={}, outputs={}))
+    with (
+        VideoJobs(DirectoryObjects(tmp_path)) as video,
+        closing(RekognitionMock()) as mock,
+        installed(mock, own_answers=EVERY_ANSWER),
+        mock_aws(),
+    ):
+        plain = RekognitionService(MemoryRecognizer())
+        set_up = RekognitionService(
+            MemoryRecognizer(), background=Background(video=video, streams=streams)
+        )
+        for row in rows:
+            assert _serves(plain, row.operation) == (row.http == yes), row
+            assert _serves(set_up, row.operation) == (row.http in {yes, coverage.SET_UP}), row
+            in_process = mock.region(ACCOUNT, REGION)
+            assert _serves(in_process, row.operation) == (row.in_process == yes), row
+            assert _served_by_moto(row.operation) == (row.moto in {yes, canned, choice}), row
+
+
+def test_what_moto_answers_itself_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    coverage = _script("api_coverage", monkeypatch)
+    rows = coverage.coverage_rows()
+    choice = {row.operation for row in rows if row.moto == coverage.CHOICE}
+    canned = {row.operation for row in rows if row.moto == coverage.CANNED}
+    assert choice == set(EVERY_ANSWER)
+    assert choice | canned == MOTO_ANSWERS
+
+
+def _serves(shell: RekognitionService | MockedRegion, operation: str) -> bool:
+    body = json.dumps(whole_request(operation)).encode()
+    target = f"RekognitionService.{operation}"
+    answer = shell.handle(target, body, account=ACCOUNT, region=REGION)
+    return b"UnknownOperationException" not in answer.body
+
+
+def _served_by_moto(operation: str) -> bool:
+    answer = requests.post(
+        f"https://rekognition.{REGION}.amazonaws.com/",
+        data=json.dumps(whole_request(operation)).encode(),
+        headers={"X-Amz-Target": f"RekognitionService.{operation}"},
+        timeout=10,
+    )
+    return b"UnknownOperationException" not in answer.content

@@ -15,10 +15,14 @@ from typing import Final, Protocol
 
 from rekadapter.errors import ConfigError
 from rekadapter.recognizer import Recognizer
-from rekadapter.rekognition_api.context import S3Reader, ServiceSettings
+from rekadapter.rekognition_api.context import S3Location, ServiceSettings
 from rekadapter.rekognition_api.faults import Fault
 from rekadapter.rekognition_api.index_delay import DelayedIndex, IndexDelay
+from rekadapter.rekognition_api.jobs.settings import VideoSettings
+from rekadapter.rekognition_api.jobs.video import Analysis
+from rekadapter.rekognition_api.mock_works import MockedWorks, Notice, Surroundings, WorksPlan
 from rekadapter.rekognition_api.model import ServiceModel, load_model
+from rekadapter.rekognition_api.objects import ObjectStore
 from rekadapter.rekognition_api.operations import OPERATIONS
 from rekadapter.rekognition_api.service import RekognitionService, ServiceAnswer
 
@@ -134,7 +138,8 @@ class MockedRekognition:
     """Stateful Rekognition services, one to an account and region, and the faults they show.
 
     ``open_recognizer`` is called once for each account and region, so that they share nothing.
-    Safe to call from several threads; the answers to one thread are the same in every run.
+    Safe to call from several threads; the answers to one thread are the same in every run. No
+    thread of its own: a job on stored video is done within the call that starts it.
     """
 
     def __init__(
@@ -144,6 +149,7 @@ class MockedRekognition:
         settings: ServiceSettings | None = None,
         seed: int = 0,
         sleep: Callable[[float], None] = time.sleep,
+        video: VideoSettings | None = None,
     ) -> None:
         self._open_recognizer = open_recognizer
         self._settings = settings
@@ -156,6 +162,9 @@ class MockedRekognition:
         self._calls: Counter[str] = Counter()
         self._index_delay = IndexDelay()
         self._kept_delay: tuple[float, Callable[[], float]] = (0.0, time.monotonic)
+        self._polls = self._kept_polls = 0
+        self._notices: list[Notice] = []
+        self._video = video or VideoSettings()
         self._regions: dict[tuple[str, str], MockedRegion] = {}
         self._model: ServiceModel | None = None
 
@@ -175,12 +184,13 @@ class MockedRekognition:
             rules.append(_Armed(injection, random.Random(self._seed)))  # noqa: S311 - a repeatable draw, no secret
 
     def calm(self) -> None:
-        """No injection and no index delay any more."""
+        """No injection, no index delay and no waiting for jobs any more."""
         with self._lock:
             self._kept.clear()
             self._passing.clear()
             self._kept_delay = (0.0, time.monotonic)
             self._index_delay.set(*self._kept_delay)
+            self._polls = self._kept_polls = 0
 
     def index_delay(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Searches miss a face for ``seconds`` after it was indexed, as on AWS; 0 ends that.
@@ -193,6 +203,26 @@ class MockedRekognition:
             if not self.is_passing():
                 self._kept_delay = (seconds, clock)
 
+    def video_polls(self, count: int) -> None:
+        """A job started from now on is IN_PROGRESS for the first ``count`` questions, and done
+        within the next one; 0, as at first, has it done as soon as it is started.
+
+        Raises:
+            ConfigError: less than none.
+        """
+        if count < 0:
+            raise ConfigError(f"a job can be asked for 0 times or more, not {count}")
+        with self._lock:
+            self._polls = count
+            if not self.is_passing():
+                self._kept_polls = count
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What the topics of jobs were told so far, of all accounts and regions."""
+        with self._lock:
+            return tuple(self._notices)
+
     def calls(self, operation: str) -> int:
         """Requests for ``operation`` so far, each retry and each refused one counted."""
         with self._lock:
@@ -200,11 +230,16 @@ class MockedRekognition:
 
     # --- for the shells -----------------------------------------------------------------------
 
-    def open_region(self, s3: S3Reader | None = None) -> MockedRegion:
+    def open_region(self, around: Surroundings | None = None) -> MockedRegion:
         """A service of its own, without a collection yet. The caller closes it."""
+        around = around or Surroundings()
         recognizer = DelayedIndex(self._open_recognizer(), self._index_delay)
-        service = RekognitionService(recognizer, settings=self._settings, s3=s3)
-        return MockedRegion(self, recognizer, service)
+        plan = WorksPlan(self._video, lambda: self._polls, self._watched, self._told)
+        works = MockedWorks(around, plan)
+        service = RekognitionService(
+            recognizer, settings=self._settings, s3=around.objects, background=works
+        )
+        return MockedRegion(self, recognizer, service, works)
 
     def region(self, account: str, region: str) -> MockedRegion:
         """The mock's own service of an account and region, opened at the first call."""
@@ -228,6 +263,8 @@ class MockedRekognition:
             for rule in self._kept:
                 rule.rewind(random.Random(self._seed))  # noqa: S311 - a repeatable draw, no secret
             self._calls.clear()
+            self._notices.clear()
+            self._polls = self._kept_polls
             self._index_delay.set(*self._kept_delay)
 
     def close(self) -> None:
@@ -248,6 +285,15 @@ class MockedRekognition:
             self._sleep(latency)
         return next((_fault(hit) for hit in hits if hit.code is not None), None)
 
+    def _watched(self, video: S3Location, objects: ObjectStore, analysis: Analysis) -> Analysis:
+        """For a mock that knows more of a video than its frames show."""
+        del video, objects
+        return analysis
+
+    def _told(self, notice: Notice) -> None:
+        with self._lock:
+            self._notices.append(notice)
+
     def _check(self, injection: Injection) -> None:
         model = self._model = self._model or load_model(OPERATIONS)
         unknown = injection.operations - model.names
@@ -262,11 +308,16 @@ class MockedRegion:
     """Rekognition in one account and region."""
 
     def __init__(
-        self, mock: MockedRekognition, recognizer: Recognizer, service: RekognitionService
+        self,
+        mock: MockedRekognition,
+        recognizer: Recognizer,
+        service: RekognitionService,
+        works: MockedWorks,
     ) -> None:
         self._mock = mock
         self._recognizer = recognizer
         self._service = service
+        self._works = works
 
     def handle(self, target: str, body: bytes, *, account: str, region: str) -> ServiceAnswer:
         """Answers one request like ``RekognitionService.handle``, unless a fault is due."""
@@ -284,6 +335,7 @@ class MockedRegion:
         return self._service.refuse(fault)
 
     def close(self) -> None:
+        self._works.close()
         self._recognizer.close()
 
 

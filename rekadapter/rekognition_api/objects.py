@@ -52,6 +52,11 @@ class ObjectStore(S3Reader, Protocol):
         ...
 
 
+def in_chunks(data: bytes) -> Iterator[bytes]:
+    """An object that is in memory already, as ``ObjectStore.chunks`` gives it."""
+    return (data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES))
+
+
 # --- a directory ------------------------------------------------------------------------------
 
 

@@ -1,24 +1,28 @@
 """Who is on a picture because a test says so: identities without a model.
 
-A declared picture shows exactly the faces it was declared to show. Two declared faces of one
-identity are as similar as the less certain of the two was declared, faces of two identities not at
-all (similarity 0). A picture nobody declared is left to the memory backend's picture matching.
+A declared picture or video shows exactly the faces it was declared to show. Two declared faces of
+one identity are as similar as the less certain of the two was declared, faces of two identities not
+at all (similarity 0). A picture nobody declared is left to the memory backend's picture matching.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from rekadapter.backends.memory import SIMILARITY, FaceFinder, PictureFinder, SeenFace, Template
 from rekadapter.errors import ConfigError
+from rekadapter.feeds import Frame
 from rekadapter.imaging import Image
 from rekadapter.names import from_external_image_id
-from rekadapter.rekognition_api.context import S3Location, S3ObjectError, S3Reader
+from rekadapter.rekognition_api.context import S3Location, S3ObjectError
+from rekadapter.rekognition_api.jobs.store import Result
+from rekadapter.rekognition_api.jobs.video import Analysis
+from rekadapter.rekognition_api.objects import ObjectStore, in_chunks
 from rekadapter.types import BoundingBox, DetectedFace, SubjectId
 
 _MARK: Final = b"\0rekadapter-s3-key\0"
@@ -52,12 +56,23 @@ Faces = str | DeclaredFace | Iterable[str | DeclaredFace]
 
 
 @dataclass(slots=True)
-class Declarations:
-    """What was declared, by each way of naming a picture."""
+class Shown:
+    """Who is seen from which second on; a picture has its first moment only."""
 
-    by_digest: dict[str, tuple[DeclaredFace, ...]] = field(default_factory=dict)
-    by_key: dict[str, tuple[DeclaredFace, ...]] = field(default_factory=dict)
-    by_subject: dict[SubjectId, tuple[DeclaredFace, ...]] = field(default_factory=dict)
+    since: dict[float, tuple[DeclaredFace, ...]] = field(default_factory=dict)
+
+    def at(self, seconds: float) -> tuple[DeclaredFace, ...]:
+        begun = [moment for moment in self.since if moment <= seconds]
+        return self.since[max(begun)] if begun else ()
+
+
+@dataclass(slots=True)
+class Declarations:
+    """What was declared, by each way of naming a picture or a video."""
+
+    by_digest: dict[str, Shown] = field(default_factory=dict)
+    by_key: dict[str, Shown] = field(default_factory=dict)
+    by_subject: dict[SubjectId, Shown] = field(default_factory=dict)
 
     def clear(self) -> None:
         self.by_digest.clear()
@@ -65,7 +80,10 @@ class Declarations:
         self.by_subject.clear()
 
     def knows_key(self, key: str) -> bool:
-        return key in self.by_key or _base_name(key) in self.by_key
+        return self.of_key(key) is not None
+
+    def of_key(self, key: str) -> Shown | None:
+        return self.by_key.get(key, self.by_key.get(_base_name(key)))
 
     def of(self, image: Image, subject: SubjectId | None) -> tuple[DeclaredFace, ...] | None:
         """The picture itself counts before its file name, that before its ExternalImageId."""
@@ -73,8 +91,10 @@ class Declarations:
         name = key.decode(errors="replace")
         found = self.by_digest.get(hashlib.sha256(data).hexdigest()) if data else None
         if found is None and name:
-            found = self.by_key.get(name, self.by_key.get(_base_name(name)))
-        return found if found is not None or subject is None else self.by_subject.get(subject)
+            found = self.of_key(name)
+        if found is None and subject is not None:
+            found = self.by_subject.get(subject)
+        return None if found is None else found.at(0.0)
 
 
 class DeclaredFinder:
@@ -85,6 +105,8 @@ class DeclaredFinder:
         self._fallback = fallback or PictureFinder()
 
     def find(self, image: Image, subject: SubjectId | None) -> Sequence[SeenFace]:
+        if isinstance(image, _DeclaredFrame):
+            return _seen(image.shown)
         for layer in self._layers:
             declared = layer.of(image, subject)
             if declared is not None:
@@ -108,7 +130,19 @@ class Objects:
             self._held.clear()
 
     def read(self, location: S3Location, *, max_bytes: int) -> bytes:
+        """See ``S3Reader``."""
         del max_bytes  # it is in memory already: the caller refuses what is too large
+        return self._found(location)
+
+    def size(self, location: S3Location) -> int:
+        """See ``ObjectStore``."""
+        return len(self._found(location))
+
+    def chunks(self, location: S3Location) -> Iterator[bytes]:
+        """See ``ObjectStore``."""
+        return in_chunks(self._found(location))
+
+    def _found(self, location: S3Location) -> bytes:
         with self._lock:
             data = self._held.get((location.bucket, location.key))
         if data is None or location.version is not None:
@@ -123,7 +157,7 @@ class KeyMarkingReader:
     with the same bytes stay two pictures.
     """
 
-    def __init__(self, inner: S3Reader, layers: Sequence[Declarations]) -> None:
+    def __init__(self, inner: ObjectStore, layers: Sequence[Declarations]) -> None:
         self._inner = inner
         self._layers = tuple(layers)
 
@@ -133,30 +167,96 @@ class KeyMarkingReader:
             return data + _MARK + location.key.encode()
         return data
 
+    def size(self, location: S3Location) -> int:
+        """See ``ObjectStore``."""
+        return self._inner.size(location)
 
-def declare(
-    into: Declarations,
-    faces: Faces,
-    *,
-    image: bytes | Path | None = None,
-    s3_key: str | None = None,
-    external_image_id: str | None = None,
-) -> None:
+    def chunks(self, location: S3Location) -> Iterator[bytes]:
+        """See ``ObjectStore``; videos carry no mark."""
+        return self._inner.chunks(location)
+
+
+class DeclaredVideo:
+    """A video's analysis that is shown who was declared to be on each frame; see ``Analysis``."""
+
+    def __init__(self, inner: Analysis, shown: Shown) -> None:
+        self._inner = inner
+        self._shown = shown
+
+    @property
+    def collection(self) -> str:
+        return self._inner.collection
+
+    def faces_of(self, frame: Frame) -> Sequence[Result]:
+        image = _DeclaredFrame.from_pixels(frame.image.pixels)
+        image.shown = self._shown.at(frame.seconds)
+        return self._inner.faces_of(replace(frame, image=image))
+
+
+class _DeclaredFrame(Image):
+    """A frame that shows whom it was declared to show, whatever its pixels are."""
+
+    __slots__ = ("shown",)
+
+    shown: tuple[DeclaredFace, ...]
+
+
+def shown_on_video(
+    layers: Sequence[Declarations], objects: ObjectStore, video: S3Location
+) -> Shown | None:
+    """What was declared of a video, in the last layer that has it; by its bytes before its key."""
+    digest = hashlib.sha256()
+    if any(layer.by_digest for layer in layers):
+        for chunk in objects.chunks(video):
+            digest.update(chunk)
+    for layer in reversed(layers):
+        found = layer.by_digest.get(digest.hexdigest()) or layer.of_key(video.key)
+        if found is not None:
+            return found
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """How a picture or video is named in a declaration: in one of these ways.
+
+    Raises:
+        ConfigError: not in exactly one.
+    """
+
+    image: bytes | Path | None = None
+    s3_key: str | None = None
+    external_image_id: str | None = None
+
+    def __post_init__(self) -> None:
+        given = (self.image, self.s3_key, self.external_image_id)
+        count = sum(way is not None for way in given)
+        if count != 1:
+            raise ConfigError(
+                "a picture is declared by one of image, s3_key and external_image_id, "
+                f"not by {count} of them"
+            )
+
+
+def declare(into: Declarations, faces: Faces, named: Named, from_seconds: float) -> None:
     """Writes down one declaration; see ``RekognitionMock.declare``."""
-    shown = _faces(faces)
-    given = [name for name in (image, s3_key, external_image_id) if name is not None]
-    if len(given) != 1:
-        raise ConfigError(
-            "a picture is declared by one of image, s3_key and external_image_id, "
-            f"not by {len(given)} of them"
-        )
-    if image is not None:
-        data = image.read_bytes() if isinstance(image, Path) else image
-        into.by_digest[hashlib.sha256(data).hexdigest()] = shown
-    elif s3_key is not None:
-        into.by_key[s3_key] = shown
-    elif external_image_id is not None:
-        into.by_subject[from_external_image_id(external_image_id)] = shown
+    if not from_seconds >= 0.0 or (from_seconds and named.external_image_id is not None):
+        raise ConfigError("from_seconds is a moment of a video, 0 or more seconds from its start")
+    shown = _declared(into, named)
+    if from_seconds == 0.0:
+        shown.since.clear()
+    shown.since[from_seconds] = _faces(faces)
+
+
+def _declared(into: Declarations, named: Named) -> Shown:
+    """What stands in a declaration already, or a new entry."""
+    if named.image is not None:
+        data = named.image.read_bytes() if isinstance(named.image, Path) else named.image
+        return into.by_digest.setdefault(hashlib.sha256(data).hexdigest(), Shown())
+    if named.s3_key is not None:
+        return into.by_key.setdefault(named.s3_key, Shown())
+    subject = from_external_image_id(named.external_image_id or "")
+    return into.by_subject.setdefault(subject, Shown())
 
 
 @dataclass(frozen=True, slots=True)

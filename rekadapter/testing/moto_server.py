@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from rekadapter.errors import ConfigError, RekadapterError
-from rekadapter.testing.rekognition import EVERY_ANSWER, install
+from rekadapter.testing.rekognition import install
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -22,9 +22,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         action="store_true",
         help="compare the faces that are declared or drawn, instead of moto's canned answer",
     )
+    parser.add_argument(
+        "--search-videos",
+        action="store_true",
+        help="search stored videos in moto's S3, instead of moto's canned StartFaceSearch",
+    )
     own, for_moto = parser.parse_known_args(arguments)
+    chosen = {"CompareFaces"} if own.compare_faces else set()
+    if own.search_videos:
+        chosen |= {"StartFaceSearch", "GetFaceSearch"}
     try:
-        install(own_answers=EVERY_ANSWER if own.compare_faces else ())
+        install(own_answers=chosen)
         _serve(for_moto)
     except RekadapterError as error:
         sys.exit(f"rekadapter-moto-server: {error}")

@@ -7,9 +7,11 @@ mocked_rekognition(client)``. Who is on which picture is drawn (``picture_of``) 
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,11 +19,14 @@ import boto3
 
 from rekadapter.backends.memory import MemoryRecognizer
 from rekadapter.errors import ConfigError
-from rekadapter.imaging import encode_png
+from rekadapter.imaging import Image, encode_png
 from rekadapter.recognizer import Recognizer
 from rekadapter.rekognition_api import in_process
-from rekadapter.rekognition_api.context import S3Reader, ServiceSettings
+from rekadapter.rekognition_api.context import S3Location, ServiceSettings
 from rekadapter.rekognition_api.in_process import MockEndedError, MockTarget, MotoActiveError
+from rekadapter.rekognition_api.jobs.settings import VideoSettings
+from rekadapter.rekognition_api.jobs.video import Analysis
+from rekadapter.rekognition_api.mock_works import Notice, Surroundings
 from rekadapter.rekognition_api.mocking import (
     DEFAULT_ACCOUNT,
     Injection,
@@ -31,14 +36,19 @@ from rekadapter.rekognition_api.mocking import (
     slow,
     throttle,
 )
+from rekadapter.rekognition_api.objects import ObjectStore
+from rekadapter.testing.clips import even, write_clip
 from rekadapter.testing.declared import (
     Declarations,
     DeclaredFace,
     DeclaredFinder,
+    DeclaredVideo,
     Faces,
     KeyMarkingReader,
+    Named,
     Objects,
     declare,
+    shown_on_video,
 )
 from rekadapter.testing.drawn import DrawnFace, picture
 from rekadapter.types import Size
@@ -47,10 +57,12 @@ if TYPE_CHECKING:
     from mypy_boto3_rekognition import RekognitionClient
 
 __all__ = [
+    "EVERY_ANSWER",
     "DeclaredFace",
     "Injection",
     "MockEndedError",
     "MotoActiveError",
+    "Notice",
     "RekognitionMock",
     "fail",
     "install",
@@ -60,14 +72,17 @@ __all__ = [
     "slow",
     "throttle",
     "uninstall",
+    "video_of",
 ]
 
-EVERY_ANSWER: Final = ("CompareFaces",)
+EVERY_ANSWER: Final = ("CompareFaces", "StartFaceSearch", "GetFaceSearch")
 """Those of moto's canned operations that the mock can answer for real."""
 _SIDES_PX: Final = range(120, 10, -10)
 """At multiples of ten a drawn face's fields have whole pixels, so that all sizes look alike."""
 _MARGIN_PX: Final = 20
 _PITCH_PX: Final = _SIDES_PX[0] + _MARGIN_PX
+_FRAMES_A_SECOND: Final = 5
+"""As many as a job looks at."""
 
 
 class RekognitionMock(MockedRekognition):
@@ -85,13 +100,18 @@ class RekognitionMock(MockedRekognition):
         settings: ServiceSettings | None = None,
         seed: int = 0,
         sleep: Callable[[float], None] = time.sleep,
+        video: VideoSettings | None = None,
     ) -> None:
         self._declared = Declarations()
         self._declared_for_now = Declarations()
         self._objects = Objects()
         self._takes_declarations = recognizer is None
         super().__init__(
-            recognizer or self._without_model, settings=settings, seed=seed, sleep=sleep
+            recognizer or self._without_model,
+            settings=settings,
+            seed=seed,
+            sleep=sleep,
+            video=video,
         )
 
     def declare(
@@ -101,6 +121,7 @@ class RekognitionMock(MockedRekognition):
         image: bytes | Path | None = None,
         s3_key: str | None = None,
         external_image_id: str | None = None,
+        from_seconds: float = 0.0,
     ) -> None:
         """Says who is on a picture: an identity, several (largest first), or ``()`` for nobody.
 
@@ -109,13 +130,17 @@ class RekognitionMock(MockedRekognition):
         only. A picture known in several ways goes by its bytes, then by its key. Declaring again
         replaces. Bytes still have to be a JPEG or PNG that Rekognition would take.
 
+        Stored videos are declared by ``image`` or ``s3_key`` too, and show these faces on every
+        frame; ``from_seconds`` above 0 says who is seen from that moment on, after what was
+        declared before.
+
         Raises:
             ConfigError: not exactly one way given, or the mock has a recognizer of its own.
         """
         if not self._takes_declarations:
             raise ConfigError("a mock with a recognizer of its own looks at the pictures itself")
         layer = self._declared_for_now if self.is_passing() else self._declared
-        declare(layer, faces, image=image, s3_key=s3_key, external_image_id=external_image_id)
+        declare(layer, faces, Named(image, s3_key, external_image_id), from_seconds)
 
     def put_object(self, bucket: str, key: str, data: bytes) -> None:
         """An object for ``S3Object`` where there is no moto: under moto its S3 is read instead."""
@@ -125,8 +150,10 @@ class RekognitionMock(MockedRekognition):
         """A boto3 client for ``region``; it reaches the mock while that is in place."""
         return boto3.client("rekognition", region_name=region)
 
-    def open_region(self, s3: S3Reader | None = None) -> MockedRegion:
-        return super().open_region(KeyMarkingReader(s3 or self._objects, self._layers))
+    def open_region(self, around: Surroundings | None = None) -> MockedRegion:
+        around = around or Surroundings()
+        objects = KeyMarkingReader(around.objects or self._objects, self._layers)
+        return super().open_region(replace(around, objects=objects))
 
     def reset(self) -> None:
         self._declared_for_now.clear()
@@ -135,6 +162,10 @@ class RekognitionMock(MockedRekognition):
     @property
     def _layers(self) -> tuple[Declarations, Declarations]:
         return (self._declared, self._declared_for_now)
+
+    def _watched(self, video: S3Location, objects: ObjectStore, analysis: Analysis) -> Analysis:
+        shown = shown_on_video(self._layers, objects, video)
+        return analysis if shown is None else DeclaredVideo(analysis, shown)
 
     def _without_model(self) -> Recognizer:
         return MemoryRecognizer(DeclaredFinder(self._layers))
@@ -146,14 +177,36 @@ def picture_of(*identities: str) -> bytes:
     The mock recognizes drawn faces without a declaration, also scaled and as JPEG. No model takes
     them for a person.
     """
+    return encode_png(_drawn(identities, room=len(identities)))
+
+
+def video_of(*scenes: str | Iterable[str]) -> bytes:
+    """A small MP4 of five frames a second, with a second for each scene: an identity, several, or
+    ``()`` for nobody, drawn as on ``picture_of``. Write it to a file or put it into S3.
+
+    Raises:
+        ConfigError: no scene, or too many faces in one.
+    """
+    shown = [(scene,) if isinstance(scene, str) else tuple(scene) for scene in scenes]
+    if not shown:
+        raise ConfigError("a video needs at least one scene; () is one of nobody")
+    room = max(map(len, shown))
+    frames = [image for who in shown for image in [_drawn(who, room)] * _FRAMES_A_SECOND]
+    with tempfile.TemporaryDirectory() as folder:
+        clip = write_clip(Path(folder) / "clip.mp4", even(frames, fps=_FRAMES_A_SECOND))
+        return clip.read_bytes()
+
+
+def _drawn(identities: Sequence[str], room: int) -> Image:
+    """All pictures with the same ``room`` have the same size."""
     if len(identities) > len(_SIDES_PX):
         raise ConfigError(f"a drawn picture has room for {len(_SIDES_PX)} faces")
     faces = [
         DrawnFace(identity, _MARGIN_PX + place * _PITCH_PX, _MARGIN_PX, side)
         for place, (identity, side) in enumerate(zip(identities, _SIDES_PX, strict=False))
     ]
-    size = Size(_MARGIN_PX + max(1, len(faces)) * _PITCH_PX, 2 * _MARGIN_PX + _SIDES_PX[0])
-    return encode_png(picture(*faces, size=size))
+    size = Size(_MARGIN_PX + max(1, room) * _PITCH_PX, 2 * _MARGIN_PX + _SIDES_PX[0])
+    return picture(*faces, size=size)
 
 
 def install(
@@ -162,8 +215,8 @@ def install(
     """Gives moto's ``mock_aws`` (and its server, in this process) stateful face collections.
 
     Call it once, for instance in ``conftest.py``; ``install()`` again changes nothing. moto's own
-    eight operations keep their canned answers except those in ``own_answers``: ``{"CompareFaces"}``
-    has the mock compare. Returns the mock that is installed.
+    eight operations keep their canned answers except those in ``own_answers``: ``EVERY_ANSWER``
+    has the mock compare faces and search stored videos. Returns the mock that is installed.
 
     Raises:
         ConfigError: moto is missing, or is not as the extension knows it.

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rekadapter.backends.memory import MemoryRecognizer
 from rekadapter.errors import ConfigError
 from rekadapter.imaging import Image, encode_jpeg, encode_png
-from rekadapter.testing.declared import Declarations, DeclaredFinder, declare
+from rekadapter.testing.declared import Declarations, DeclaredFinder, Named, declare
 from rekadapter.testing.rekognition import (
     DeclaredFace,
     RekognitionMock,
@@ -212,7 +212,8 @@ def test_declared_faces_are_found_in_order_and_compare_alike_both_ways(
     identities: list[str], similarity: float
 ) -> None:
     declarations = Declarations()
-    declare(declarations, [DeclaredFace(name, similarity) for name in identities], image=ALICE)
+    faces = [DeclaredFace(name, similarity) for name in identities]
+    declare(declarations, faces, Named(image=ALICE), 0.0)
     seen = DeclaredFinder([declarations]).find(Image.from_bytes(ALICE), None)
     assert len(seen) == len(identities)
     areas = [face.face.box.area for face in seen]

@@ -12,8 +12,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from rekadapter.rekognition_api.moto_ext import install as moto_install
+from rekadapter.rekognition_api.moto_ext.models import CollectionsBackends, backends_in_place
 from rekadapter.testing import moto_server
-from rekadapter.testing.rekognition import RekognitionMock, picture_of
+from rekadapter.testing.rekognition import EVERY_ANSWER, RekognitionMock, picture_of
 
 if TYPE_CHECKING:
     from mypy_boto3_rekognition import RekognitionClient
@@ -83,6 +84,24 @@ class TestCommand:
         moto_server.main(["-p", "5005", "--compare-faces", "-H", "0.0.0.0"])  # noqa: S104 - nothing listens
         assert served == [["-p", "5005", "-H", "0.0.0.0"]]  # noqa: S104 - see above
         assert moto_install.installed_mock() is not None
+
+    @pytest.mark.parametrize(
+        ("options", "taken"),
+        [
+            (["--compare-faces"], {"CompareFaces"}),
+            (["--search-videos"], {"StartFaceSearch", "GetFaceSearch"}),
+            (["--compare-faces", "--search-videos"], set(EVERY_ANSWER)),
+            ([], set()),
+        ],
+    )
+    @pytest.mark.usefixtures("served")
+    def test_the_mock_takes_motos_place_where_asked(
+        self, options: list[str], taken: set[str]
+    ) -> None:
+        moto_server.main(options)
+        backends = backends_in_place()
+        assert isinstance(backends, CollectionsBackends)
+        assert backends.own_answers == taken
 
     def test_without_options_it_is_motos_default(self, served: list[list[str]]) -> None:
         moto_server.main([])

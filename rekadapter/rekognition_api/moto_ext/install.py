@@ -16,6 +16,8 @@ from rekadapter.rekognition_api.mocking import DEFAULT_ACCOUNT, MockedRekognitio
 
 TESTED_MOTO: Final = "5.1 to 5.2"
 _OLDEST_MOTO: Final = (5, 1)
+_TOGETHER: Final = frozenset({"StartFaceSearch", "GetFaceSearch"})
+"""A job that one of them starts the other one has to know."""
 
 
 def _import_failure(error: ImportError) -> str:
@@ -62,13 +64,17 @@ def install(mock: MockedRekognition, *, own_answers: Iterable[str] = ()) -> None
 
     Raises:
         ConfigError: moto is missing or is not as this extension knows it; or one of
-            ``own_answers`` is not among moto's.
+            ``own_answers`` is not among moto's, or lacks its counterpart.
     """
     chosen = frozenset({own_answers} if isinstance(own_answers, str) else own_answers)
     if chosen - MOTO_ANSWERS:
         raise ConfigError(
             f"moto has no answer to {', '.join(sorted(chosen - MOTO_ANSWERS))} to be replaced: "
             "what the mock serves beside moto's operations it serves anyway"
+        )
+    if len(chosen & _TOGETHER) == 1:
+        raise ConfigError(
+            f"{' and '.join(sorted(_TOGETHER))} go together: name both in own_answers, or neither"
         )
     before = _installed()
     if before is not None and (before.mock, before.own_answers) == (mock, chosen):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import moto.rekognition
 from moto.core.base_backend import BackendDict
@@ -11,8 +12,11 @@ from moto.s3.exceptions import S3ClientError
 from moto.s3.models import s3_backends
 from moto.utilities.utils import get_partition
 
+from rekadapter.errors import UnexpectedAnswerError
 from rekadapter.rekognition_api.context import S3Location, S3ObjectError
+from rekadapter.rekognition_api.mock_works import Surroundings
 from rekadapter.rekognition_api.mocking import MockedRegion, MockedRekognition
+from rekadapter.rekognition_api.objects import in_chunks
 
 
 class CollectionsBackend(RekognitionBackend):
@@ -33,7 +37,7 @@ class CollectionsBackend(RekognitionBackend):
         """The service; its collections live until moto resets the backend."""
         with self._opening:
             if self._served is None:
-                self._served = mock.open_region(MotoS3())
+                self._served = mock.open_region(Surroundings(MotoS3(), MotoSns()))
             return self._served
 
 
@@ -79,10 +83,22 @@ def put_in_place(backends: AnyBackends) -> None:
 
 
 class MotoS3:
-    """Images of requests out of moto's S3, as the caller of Rekognition may read them."""
+    """Images and videos out of moto's S3, as the caller of Rekognition may read them."""
 
     def read(self, location: S3Location, *, max_bytes: int) -> bytes:
+        """See ``S3Reader``."""
         del max_bytes  # it is in memory already: the caller refuses what is too large
+        return self._held(location)
+
+    def size(self, location: S3Location) -> int:
+        """See ``ObjectStore``."""
+        return len(self._held(location))
+
+    def chunks(self, location: S3Location) -> Iterator[bytes]:
+        """See ``ObjectStore``."""
+        return in_chunks(self._held(location))
+
+    def _held(self, location: S3Location) -> bytes:
         backend = s3_backends[location.account][get_partition(location.region)]
         try:
             bucket = backend.get_bucket(location.bucket)
@@ -93,6 +109,21 @@ class MotoS3:
         if bucket.region_name != location.region or not isinstance(value, bytes):
             raise _unreadable(location)
         return value
+
+
+class MotoSns:
+    """moto's topics, told without a role: moto knows who listens."""
+
+    def tell(self, topic_arn: str, message: str) -> None:
+        """See ``Notifier``."""
+        from moto.sns.models import sns_backends  # noqa: PLC0415 - only where a job has a topic
+
+        parts = topic_arn.split(":")
+        try:
+            _, _, _, region, account, _ = parts
+            sns_backends[account][region].publish(message=message, arn=topic_arn)
+        except Exception as error:  # what moto's errors are differs by version
+            raise UnexpectedAnswerError(f"moto's SNS has no topic {topic_arn}") from error
 
 
 def _unreadable(location: S3Location) -> S3ObjectError:
