@@ -21,6 +21,7 @@ from rekadapter.types import (
     Detection,
     EnrolledFace,
     Enrollment,
+    FaceAttribute,
     FaceId,
     GalleryDescription,
     GalleryId,
@@ -86,6 +87,8 @@ class Capabilities:
     """Where the prices in the ledger come from and of which day, a line each."""
     keeps_users: bool = False
     """Whether faces can be gathered under users: see ``user_gallery_of``."""
+    attributes: frozenset[FaceAttribute] = frozenset()
+    """What it can estimate of a face where it is asked to: see ``analysis_of``."""
 
     def threshold(self, value: float) -> ComparisonScore:
         """``value`` as a threshold on this backend's own scale."""
@@ -205,6 +208,53 @@ class Recognizer(Protocol):
     def close(self) -> None:
         """Free what the backend holds. May be called twice."""
         ...
+
+
+# --- age and gender, for backends that estimate them ------------------------------------------
+
+
+class FaceAnalysis(Protocol):
+    """Detecting and enrolling, as a ``Recognizer`` does both."""
+
+    def detect(self, image: Image) -> Detection:
+        """Every face of an image, largest first."""
+        ...
+
+    def enroll(
+        self,
+        gallery: GalleryId,
+        image: Image,
+        *,
+        subject: SubjectId | None,
+        max_faces: int | None = None,
+        quality: QualityFilter = QualityFilter.AUTO,
+    ) -> Enrollment:
+        """The faces of an image into a gallery; estimates are in the answer, never stored."""
+        ...
+
+
+@runtime_checkable
+class EstimatesAttributes(Protocol):
+    """What a recognizer has besides ``Recognizer`` where it can estimate age or gender."""
+
+    def estimating(self, attributes: frozenset[FaceAttribute]) -> FaceAnalysis:
+        """The recognizer's own ``detect`` and ``enroll``, with ``attributes`` of each face.
+
+        Everything else that they promise and raise stays the same. An attribute that cannot be
+        estimated, of one face or of any, is None.
+        """
+        ...
+
+
+def analysis_of(recognizer: Recognizer, attributes: frozenset[FaceAttribute]) -> FaceAnalysis:
+    """``recognizer``'s detecting and enrolling, with those of ``attributes`` that it can estimate.
+
+    Where that is none, the recognizer itself: nothing is computed that nobody asked for.
+    """
+    able = attributes & recognizer.capabilities.attributes
+    if able and isinstance(recognizer, EstimatesAttributes):
+        return recognizer.estimating(able)
+    return recognizer
 
 
 # --- users, for backends that keep them -------------------------------------------------------

@@ -8,8 +8,8 @@ border. Angles are degrees, quality and detection confidence are percent.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, NewType
@@ -245,13 +245,61 @@ class FaceQuality:
     brightness: float
 
 
+class FaceAttribute(StrEnum):
+    """What a model may estimate of a person from a face, and only where it is asked to."""
+
+    AGE = "age"
+    GENDER = "gender"
+
+
+@dataclass(frozen=True, slots=True)
+class AgeRange:
+    """How old a face looks to a model, in whole years, both ends included; not the person's age.
+
+    ``low`` equals ``high`` where the model gives one number and nothing says how far off it is:
+    that is an estimate without its error, not a certain one.
+    """
+
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high:
+            raise ValueError(f"an age range goes up from 0, not from {self.low} to {self.high}")
+
+
+class Gender(StrEnum):
+    """The two words that Rekognition and the local models have."""
+
+    FEMALE = "Female"
+    MALE = "Male"
+
+
+@dataclass(frozen=True, slots=True)
+class PerceivedGender:
+    """Which of two words a model puts on the look of a face; it says nothing of who somebody is.
+
+    ``confidence`` (percent) is the model's own score, which nobody has calibrated; None where it
+    gives none.
+    """
+
+    value: Gender
+    confidence: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.confidence is not None and not 0.0 <= self.confidence <= 100.0:
+            raise ValueError(f"a confidence goes from 0 to 100 percent, not {self.confidence}")
+
+
 @dataclass(frozen=True, slots=True)
 class DetectedFace:
     """One face in one image.
 
     ``confidence`` (percent) says that the box holds a face; it is never a match score.
     ``eye_distance_px`` is measured between the eye landmarks in pixels of the image that was given,
-    before any resizing. A detail the backend cannot honestly compute is None.
+    before any resizing. A detail the backend cannot honestly compute is None. ``estimated_age`` and
+    ``perceived_gender`` are a model's guesses, and None unless they were asked for
+    (``rekadapter.recognizer.analysis_of``); nothing may be decided or grouped by them.
     """
 
     box: BoundingBox
@@ -260,6 +308,18 @@ class DetectedFace:
     pose: Pose | None = None
     quality: FaceQuality | None = None
     eye_distance_px: float | None = None
+    estimated_age: AgeRange | None = None
+    perceived_gender: PerceivedGender | None = None
+
+    def with_only(self, attributes: frozenset[FaceAttribute]) -> DetectedFace:
+        """The face without the estimates that are not among ``attributes``."""
+        if self.estimated_age is None and self.perceived_gender is None:
+            return self
+        return replace(
+            self,
+            estimated_age=self.estimated_age if FaceAttribute.AGE in attributes else None,
+            perceived_gender=self.perceived_gender if FaceAttribute.GENDER in attributes else None,
+        )
 
 
 class Reason(StrEnum):
@@ -361,6 +421,22 @@ class Enrollment:
     records: tuple[FaceRecord, ...]
     failures: tuple[FailureToEnroll, ...] = ()
     original: tuple[VendorAnswer, ...] = ()
+
+    def described(self, describe: Callable[[DetectedFace], DetectedFace]) -> Enrollment:
+        """The same with each face as ``describe`` gives it: first of the records, then of the
+        failures, in their order."""
+        return replace(
+            self,
+            records=tuple(
+                replace(record, detected=describe(record.detected)) for record in self.records
+            ),
+            failures=tuple(
+                failure
+                if failure.detected is None
+                else replace(failure, detected=describe(failure.detected))
+                for failure in self.failures
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True)

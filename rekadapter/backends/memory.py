@@ -5,6 +5,8 @@ What it sees is up to a ``FaceFinder``. The usual one knows two things. Faces dr
 the whole picture counts as one face, so that the same photograph, also re-encoded or scaled, is
 found again. It recognizes pictures, not people: never use it to judge anybody.
 
+It estimates no age and no gender. A finder may tell either, where somebody has declared them.
+
 Galleries live in the object and go with it. A user is as similar to a probe as the closest of its
 faces: templates of this backend have no mean.
 """
@@ -39,6 +41,7 @@ from rekadapter.recognizer import (
     MAX_FACES_PER_USER,
     BackendContext,
     Capabilities,
+    FaceAnalysis,
     FaceSelection,
     QualityFilter,
     UserGallery,
@@ -51,6 +54,7 @@ from rekadapter.types import (
     Detection,
     EnrolledFace,
     Enrollment,
+    FaceAttribute,
     FaceComparison,
     FaceId,
     FaceIdentification,
@@ -111,7 +115,10 @@ class SeenFace:
 
 
 class FaceFinder(Protocol):
-    """Finds the faces of an image. Safe to call from several threads, always with one answer."""
+    """Finds the faces of an image. Safe to call from several threads, always with one answer.
+
+    A face may carry an age and a gender; the recognizer passes on what it is asked for.
+    """
 
     def find(self, image: Image, subject: SubjectId | None) -> Sequence[SeenFace]:
         """Every face, largest first; ``subject`` is whom the image is enrolled as, if it is."""
@@ -139,8 +146,16 @@ class _Gallery:
 class MemoryRecognizer:
     """See the module's text. Every promise of ``Recognizer`` holds; nothing outlives the object."""
 
-    def __init__(self, finder: FaceFinder | None = None) -> None:
-        self._finder = finder or PictureFinder()
+    def __init__(
+        self,
+        finder: FaceFinder | None = None,
+        *,
+        attributes: frozenset[FaceAttribute] = frozenset(),
+    ) -> None:
+        """``attributes`` are those that the finder may tell."""
+        self._attributes = attributes
+        self._all_told = finder or PictureFinder()
+        self._finder: FaceFinder = _Reticent(self._all_told, frozenset())
         self._lock = threading.RLock()
         self._galleries: dict[GalleryId, _Gallery] = {}
         self._closed = False
@@ -168,11 +183,18 @@ class MemoryRecognizer:
             gives_quality=False,
             details={"note": "recognizes pictures, not people"},
             keeps_users=True,
+            attributes=self._attributes,
         )
 
+    def estimating(self, attributes: frozenset[FaceAttribute]) -> FaceAnalysis:
+        return _MemoryAnalysis(self, _Reticent(self._all_told, attributes & self._attributes))
+
     def detect(self, image: Image) -> Detection:
+        return self._detected(image, self._finder)
+
+    def _detected(self, image: Image, finder: FaceFinder) -> Detection:
         self._check_open()
-        return Detection(tuple(seen.face for seen in self._finder.find(image, None)))
+        return Detection(tuple(seen.face for seen in finder.find(image, None)))
 
     def verify(
         self,
@@ -230,6 +252,16 @@ class MemoryRecognizer:
     ) -> Enrollment:
         del quality  # a drawn face is never poor
         found = self._finder.find(image, subject)
+        return self._enrolled(gallery, image, subject, found, max_faces)
+
+    def _enrolled(
+        self,
+        gallery: GalleryId,
+        image: Image,
+        subject: SubjectId | None,
+        found: Sequence[SeenFace],
+        max_faces: int | None,
+    ) -> Enrollment:
         kept = found if max_faces is None else found[:max_faces]
         image_id = ImageId(str(uuid.uuid5(_NAMESPACE, image.digest())))
         records = tuple(
@@ -328,6 +360,44 @@ class MemoryRecognizer:
                 f"no gallery '{gallery}': create it with `rekadapter gallery create {gallery}`"
             )
         return held
+
+
+@dataclass(frozen=True, slots=True)
+class _Reticent:
+    """A finder that tells no more of its faces than ``attributes``."""
+
+    inner: FaceFinder
+    attributes: frozenset[FaceAttribute]
+
+    def find(self, image: Image, subject: SubjectId | None) -> Sequence[SeenFace]:
+        return [
+            replace(seen, face=seen.face.with_only(self.attributes))
+            for seen in self.inner.find(image, subject)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _MemoryAnalysis:
+    """The recognizer's detecting and enrolling, with the faces as ``finder`` tells them."""
+
+    recognizer: MemoryRecognizer
+    finder: FaceFinder
+
+    def detect(self, image: Image) -> Detection:
+        return self.recognizer._detected(image, self.finder)
+
+    def enroll(
+        self,
+        gallery: GalleryId,
+        image: Image,
+        *,
+        subject: SubjectId | None,
+        max_faces: int | None = None,
+        quality: QualityFilter = QualityFilter.AUTO,
+    ) -> Enrollment:
+        del quality  # a drawn face is never poor
+        found = self.finder.find(image, subject)
+        return self.recognizer._enrolled(gallery, image, subject, found, max_faces)
 
 
 class _MemoryUsers:

@@ -8,16 +8,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from rekadapter.errors import ConfigError, FaceNotFoundError
 from rekadapter.imaging import Image
 from rekadapter.recognizer import (
     Capabilities,
+    FaceAnalysis,
     FaceSelection,
     QualityFilter,
     Recognizer,
     UserGallery,
+    analysis_of,
     user_gallery_of,
 )
 from rekadapter.types import (
@@ -25,6 +27,7 @@ from rekadapter.types import (
     Detection,
     EnrolledFace,
     Enrollment,
+    FaceAttribute,
     FaceId,
     FaceIdentification,
     GalleryDescription,
@@ -61,6 +64,33 @@ class IndexDelay:
         return lambda: clock() < until
 
 
+@dataclass(frozen=True, slots=True)
+class _DelayedAnalysis:
+    """Detecting and enrolling by ``inner``; ``hiding`` enrolls and hides what is new."""
+
+    inner: FaceAnalysis
+    hiding: Callable[[GalleryId, Callable[[], Enrollment]], Enrollment]
+
+    def detect(self, image: Image) -> Detection:
+        return self.inner.detect(image)
+
+    def enroll(
+        self,
+        gallery: GalleryId,
+        image: Image,
+        *,
+        subject: SubjectId | None,
+        max_faces: int | None = None,
+        quality: QualityFilter = QualityFilter.AUTO,
+    ) -> Enrollment:
+        return self.hiding(
+            gallery,
+            lambda: self.inner.enroll(
+                gallery, image, subject=subject, max_faces=max_faces, quality=quality
+            ),
+        )
+
+
 class DelayedIndex:
     """A recognizer whose searches miss a face for a while after it was first enrolled."""
 
@@ -78,6 +108,10 @@ class DelayedIndex:
     def user_gallery(self) -> UserGallery | None:
         """The recognizer's own: users know a face at once."""
         return user_gallery_of(self._inner)
+
+    def estimating(self, attributes: frozenset[FaceAttribute]) -> FaceAnalysis:
+        """The recognizer's own estimates."""
+        return self._delayed(analysis_of(self._inner, attributes))
 
     def detect(self, image: Image) -> Detection:
         return self._inner.detect(image)
@@ -113,16 +147,9 @@ class DelayedIndex:
         max_faces: int | None = None,
         quality: QualityFilter = QualityFilter.AUTO,
     ) -> Enrollment:
-        still_hidden = self._delay.hide()
-        known = {face.face_id for face in self._inner.faces(gallery)} if still_hidden else set()
-        made = self._inner.enroll(
+        return self._delayed(self._inner).enroll(
             gallery, image, subject=subject, max_faces=max_faces, quality=quality
         )
-        if still_hidden is not None:
-            new = {record.enrolled.face_id for record in made.records} - known
-            with self._lock:
-                self._hidden |= {(gallery, face_id): still_hidden for face_id in new}
-        return made
 
     def faces(self, gallery: GalleryId) -> Iterator[EnrolledFace]:
         return self._inner.faces(gallery)
@@ -162,6 +189,19 @@ class DelayedIndex:
 
     def close(self) -> None:
         self._inner.close()
+
+    def _delayed(self, inner: FaceAnalysis) -> FaceAnalysis:
+        return _DelayedAnalysis(inner, self._hiding)
+
+    def _hiding(self, gallery: GalleryId, enroll: Callable[[], Enrollment]) -> Enrollment:
+        still_hidden = self._delay.hide()
+        known = {face.face_id for face in self._inner.faces(gallery)} if still_hidden else set()
+        made = enroll()
+        if still_hidden is not None:
+            new = {record.enrolled.face_id for record in made.records} - known
+            with self._lock:
+                self._hidden |= {(gallery, face_id): still_hidden for face_id in new}
+        return made
 
     def _hidden_in(self, gallery: GalleryId) -> frozenset[FaceId]:
         with self._lock:

@@ -15,11 +15,13 @@ from rekadapter.errors import ConfigError, OutputError, RekadapterError
 from rekadapter.imaging import Image
 from rekadapter.recognizer import (
     Capabilities,
+    FaceAnalysis,
     FaceSelection,
     QualityFilter,
     Recognizer,
     StoredVideo,
     UserGallery,
+    analysis_of,
     stored_video_of,
     user_gallery_of,
 )
@@ -46,6 +48,7 @@ from rekadapter.types import (
     Detection,
     EnrolledFace,
     Enrollment,
+    FaceAttribute,
     FaceId,
     GalleryDescription,
     GalleryId,
@@ -113,6 +116,55 @@ class _Call:
     one_face: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _EnrollOrder:
+    """An enrollment as it was asked for."""
+
+    gallery: GalleryId
+    image: Image
+    subject: SubjectId | None
+    max_faces: int | None
+    quality: QualityFilter
+
+    def given_to(self, recognizer: FaceAnalysis) -> Enrollment:
+        return recognizer.enroll(
+            self.gallery,
+            self.image,
+            subject=self.subject,
+            max_faces=self.max_faces,
+            quality=self.quality,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _ShadowedAnalysis:
+    """Detecting and enrolling by ``primary``; what came of it is told."""
+
+    primary: FaceAnalysis
+    detected: Callable[[Image, Detection, float], None]
+    enrolled: Callable[[_EnrollOrder, Enrollment], None]
+
+    def detect(self, image: Image) -> Detection:
+        started = time.perf_counter()
+        answer = self.primary.detect(image)
+        self.detected(image, answer, time.perf_counter() - started)
+        return answer
+
+    def enroll(
+        self,
+        gallery: GalleryId,
+        image: Image,
+        *,
+        subject: SubjectId | None,
+        max_faces: int | None = None,
+        quality: QualityFilter = QualityFilter.AUTO,
+    ) -> Enrollment:
+        order = _EnrollOrder(gallery, image, subject, max_faces, quality)
+        enrollment = order.given_to(self.primary)
+        self.enrolled(order, enrollment)
+        return enrollment
+
+
 class ShadowRecognizer:
     """Answers from ``primary``; read calls (detect, verify, identify, search) go to ``shadow`` too.
 
@@ -147,6 +199,7 @@ class ShadowRecognizer:
         self._budget = budget or ShadowBudget(BudgetLimits())
         self._translate = translate or _knows_none
         self._mirrored: dict[tuple[GalleryId, FaceId], FaceId] = {}
+        self._plain = self._shadowed(primary)
         self._tally = Tally()
         self._queue = JobQueue(
             self._tally, max_jobs=self._settings.queue_calls, max_bytes=self._settings.queue_bytes
@@ -190,11 +243,11 @@ class ShadowRecognizer:
     # -- reading: answered here, repeated there
 
     def detect(self, image: Image) -> Detection:
-        started = time.perf_counter()
-        answer = self._primary.detect(image)
-        call = _Call("detect", None, (image,), answer, time.perf_counter() - started, None)
-        self._offer(call, lambda: self._shadow.detect(image))
-        return answer
+        return self._plain.detect(image)
+
+    def estimating(self, attributes: frozenset[FaceAttribute]) -> FaceAnalysis:
+        """The primary's estimates; the shadow is asked for none."""
+        return self._shadowed(analysis_of(self._primary, attributes))
 
     def verify(
         self,
@@ -283,19 +336,9 @@ class ShadowRecognizer:
         max_faces: int | None = None,
         quality: QualityFilter = QualityFilter.AUTO,
     ) -> Enrollment:
-        enrollment = self._primary.enroll(
+        return self._plain.enroll(
             gallery, image, subject=subject, max_faces=max_faces, quality=quality
         )
-
-        def repeat() -> int:
-            theirs = self._shadow.enroll(
-                gallery, image, subject=subject, max_faces=max_faces, quality=quality
-            )
-            self._remember(gallery, enrollment, theirs)
-            return 0
-
-        self._mirror("enroll", gallery, repeat, image)
-        return enrollment
 
     def faces(self, gallery: GalleryId) -> Iterator[EnrolledFace]:
         return self._primary.faces(gallery)
@@ -319,6 +362,22 @@ class ShadowRecognizer:
             except Exception:  # the caller's own backend has to be closed, whatever the shadow does
                 logger.exception("the shadow could not be closed")
             self._primary.close()
+
+    # -- detecting and enrolling
+
+    def _shadowed(self, primary: FaceAnalysis) -> FaceAnalysis:
+        return _ShadowedAnalysis(primary, self._offer_detection, self._mirror_enrollment)
+
+    def _offer_detection(self, image: Image, answer: Detection, seconds: float) -> None:
+        call = _Call("detect", None, (image,), answer, seconds, None)
+        self._offer(call, lambda: self._shadow.detect(image))
+
+    def _mirror_enrollment(self, order: _EnrollOrder, enrollment: Enrollment) -> None:
+        def repeat() -> int:
+            self._remember(order.gallery, enrollment, order.given_to(self._shadow))
+            return 0
+
+        self._mirror("enroll", order.gallery, repeat, order.image)
 
     # -- offering a call
 

@@ -38,11 +38,13 @@ from rekadapter.recognizer import (
     QualityFilter,
     Recognizer,
     UserGallery,
+    analysis_of,
     user_gallery_of,
 )
 from rekadapter.testing.material import ContractMaterial
 from rekadapter.types import (
     ComparisonScore,
+    FaceAttribute,
     FaceId,
     GalleryId,
     Reason,
@@ -327,6 +329,63 @@ class RecognizerContract:
     ) -> None:
         with pytest.raises(FaceNotFoundError):
             recognizer.search(enrolled, NEVER_ISSUED, threshold=recognizer.capabilities.match_all)
+
+    # -- age and gender
+
+    def test_age_and_gender_are_never_given_unasked(
+        self, recognizer: Recognizer, gallery: GalleryId, material: ContractMaterial
+    ) -> None:
+        enrolled = recognizer.enroll(gallery, material.ann, subject=ANN)
+        threshold = recognizer.capabilities.match_all
+        faces = [
+            *recognizer.detect(material.ann).faces,
+            *(record.detected for record in enrolled.records),
+            *(
+                found.face
+                for found in recognizer.identify(gallery, material.ann, threshold=threshold).faces
+            ),
+        ]
+        assert len(faces) == 3
+        assert {face.estimated_age for face in faces} == {None}
+        assert {face.perceived_gender for face in faces} == {None}
+
+    @pytest.mark.parametrize("attribute", FaceAttribute)
+    def test_only_what_was_asked_for_is_estimated(
+        self,
+        recognizer: Recognizer,
+        gallery: GalleryId,
+        material: ContractMaterial,
+        attribute: FaceAttribute,
+    ) -> None:
+        asked = frozenset({attribute})
+        analysis = analysis_of(recognizer, asked)
+        made = analysis.enroll(gallery, material.ann, subject=ANN)
+        for face in (*analysis.detect(material.ann).faces, made.records[0].detected):
+            assert face == face.with_only(asked & recognizer.capabilities.attributes)
+        plain = recognizer.detect(material.ann).faces
+        found = analysis.detect(material.ann).faces
+        assert [face.with_only(frozenset()) for face in found] == list(plain)
+
+    def test_an_enrollment_with_estimates_is_the_same_enrollment(
+        self, recognizer: Recognizer, gallery: GalleryId, material: ContractMaterial
+    ) -> None:
+        analysis = analysis_of(recognizer, frozenset(FaceAttribute))
+        described = analysis.enroll(gallery, material.ann, subject=ANN)
+        again = recognizer.enroll(gallery, material.ann, subject=ANN)
+        assert [record.enrolled for record in described.records] == [
+            record.enrolled for record in again.records
+        ]
+        assert list(recognizer.faces(gallery)) == [described.records[0].enrolled]
+        nobody = analysis.enroll(gallery, material.nobody, subject=ANN)
+        assert (nobody.records, nobody.failures[0].reasons) == ((), (Reason.NO_FACE,))
+
+    def test_a_closed_recognizer_estimates_nothing(
+        self, recognizer: Recognizer, material: ContractMaterial
+    ) -> None:
+        analysis = analysis_of(recognizer, frozenset(FaceAttribute))
+        recognizer.close()
+        with pytest.raises(BackendClosedError):
+            analysis.detect(material.ann)
 
     # -- detecting and verifying
 

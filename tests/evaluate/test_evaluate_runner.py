@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,17 @@ from rekadapter.evaluation.runner import (
 )
 from rekadapter.evaluation.searches import outcomes_of
 from rekadapter.imaging import Image
-from rekadapter.recognizer import QualityFilter, Recognizer
-from rekadapter.types import Enrollment, GalleryId, Identification, SubjectId
+from rekadapter.recognizer import FaceAnalysis, QualityFilter, Recognizer
+from rekadapter.types import (
+    AgeRange,
+    Enrollment,
+    FaceAttribute,
+    GalleryId,
+    Gender,
+    Identification,
+    PerceivedGender,
+    SubjectId,
+)
 from tests.evaluate.drawn_people import people_folders
 
 
@@ -165,6 +174,37 @@ def test_neither_names_nor_paths_reach_backend_or_answers(bench: Bench) -> None:
         assert str(sample.sample.path.parent) not in text
     subjects = {one["subject"] for one in bench.watched.asked if "subject" in one}
     assert all(subject.startswith("p") and len(subject) == 21 for subject in subjects)
+
+
+class Guessing(MemoryRecognizer):
+    """Says unasked how old and of which gender everybody looks."""
+
+    def estimating(self, attributes: frozenset[FaceAttribute]) -> FaceAnalysis:
+        raise AssertionError(f"an evaluation asked for {sorted(attributes)}")
+
+    def identify(self, gallery: GalleryId, image: Image, **options: Any) -> Identification:
+        found = super().identify(gallery, image, **options)
+        guess = PerceivedGender(Gender.FEMALE, 99.0)
+        return replace(
+            found,
+            faces=tuple(
+                replace(
+                    one,
+                    face=replace(one.face, estimated_age=AgeRange(18, 24), perceived_gender=guess),
+                )
+                for one in found.faces
+            ),
+        )
+
+
+def test_a_guessed_age_or_gender_never_gets_into_an_evaluation(bench: Bench) -> None:
+    bench.watched.inner = Guessing(attributes=frozenset(FaceAttribute))
+    bench.run()
+    answers = bench.path.read_text()
+    assert bench.watched.searched == 15
+    assert '"face":{' in answers
+    for word in ("Female", "gender", "estimated", '"low"'):
+        assert word not in answers
 
 
 def test_a_failed_request_is_a_result_that_stays(bench: Bench) -> None:

@@ -23,12 +23,16 @@ from rekadapter.errors import (
     UnexpectedAnswerError,
 )
 from rekadapter.imaging import Image, encode_jpeg, encode_png
-from rekadapter.recognizer import FaceSelection, QualityFilter, Recognizer
+from rekadapter.recognizer import FaceSelection, QualityFilter, Recognizer, analysis_of
 from rekadapter.types import (
+    AgeRange,
     BoundingBox,
     ComparisonScore,
+    FaceAttribute,
     FaceId,
     GalleryId,
+    Gender,
+    PerceivedGender,
     Reason,
     ScoreScale,
     SubjectId,
@@ -93,6 +97,70 @@ def test_indexing_sends_its_limit_filter_and_subject(aws: FakeAws, cloud: Recogn
     assert one["DetectionAttributes"] == ["DEFAULT"]
     assert (every["MaxFaces"], every["QualityFilter"]) == (100, "NONE")
     assert "ExternalImageId" not in every
+
+
+def guessed(where: Json, **attributes: Json) -> Json:
+    return face_detail(where) | attributes
+
+
+AGED: Json = {"Low": 21, "High": 29}
+MALE: Json = {"Value": "Male", "Confidence": 97.5}
+
+
+def test_age_and_gender_are_asked_of_aws_only_where_they_are_wanted(
+    aws: FakeAws, cloud: Recognizer
+) -> None:
+    full = guessed(box(0.3, 0.2, 0.4, 0.6), AgeRange=AGED, Gender=MALE)
+    aws.on("DetectFaces", Reply({"FaceDetails": [full]}))
+    assert cloud.capabilities.attributes == frozenset(FaceAttribute)
+    seen = [
+        analysis_of(cloud, frozenset(asked)).detect(photo()).faces[0]
+        for asked in ((), (FaceAttribute.AGE,), tuple(FaceAttribute))
+    ]
+    assert [request.parameters["Attributes"] for request in aws.of("DetectFaces")] == [
+        ["DEFAULT"],
+        ["DEFAULT", "AGE_RANGE"],
+        ["DEFAULT", "AGE_RANGE", "GENDER"],
+    ]
+    age, gender = AgeRange(21, 29), PerceivedGender(Gender.MALE, 97.5)
+    told = [(face.estimated_age, face.perceived_gender) for face in seen]
+    assert told == [(None, None), (age, None), (age, gender)]
+
+
+def test_indexing_asks_for_them_too_and_tells_them_of_faces_left_out(
+    aws: FakeAws, cloud: Recognizer
+) -> None:
+    detail = guessed(box(0.1, 0.2, 0.3, 0.4), AgeRange=AGED)
+    aws.on(
+        "IndexFaces",
+        Reply(
+            {
+                "FaceRecords": [{"Face": face(1, "ann"), "FaceDetail": detail}],
+                "UnindexedFaces": [{"Reasons": ["LOW_SHARPNESS"], "FaceDetail": detail}],
+            }
+        ),
+    )
+    analysis = analysis_of(cloud, frozenset({FaceAttribute.AGE}))
+    made = analysis.enroll(LOBBY, photo(), subject=SubjectId("ann"))
+    assert aws.requests[0].parameters["DetectionAttributes"] == ["DEFAULT", "AGE_RANGE"]
+    (left_out,) = made.failures
+    assert left_out.detected is not None
+    assert made.records[0].detected.estimated_age == AgeRange(21, 29)
+    assert left_out.detected.estimated_age == AgeRange(21, 29)
+
+
+def test_a_gender_this_version_does_not_know_is_left_out_and_a_broken_age_is_named(
+    aws: FakeAws, cloud: Recognizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    where = box(0.3, 0.2, 0.4, 0.6)
+    analysis = analysis_of(cloud, frozenset(FaceAttribute))
+    other = guessed(where, Gender={"Value": "Other", "Confidence": 80.0})
+    aws.on("DetectFaces", Reply({"FaceDetails": [other]}))
+    assert analysis.detect(photo()).faces[0].perceived_gender is None
+    assert "Other" in caplog.text
+    aws.on("DetectFaces", Reply({"FaceDetails": [guessed(where, AgeRange={"Low": 9})]}))
+    with pytest.raises(UnexpectedAnswerError, match="High"):
+        analysis.detect(photo())
 
 
 def test_verifying_asks_for_every_similarity_and_applies_the_threshold_here(

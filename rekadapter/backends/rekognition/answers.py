@@ -11,6 +11,7 @@ from typing import Any, Final
 from rekadapter.errors import ConfigError
 from rekadapter.names import from_external_image_id
 from rekadapter.types import (
+    AgeRange,
     BoundingBox,
     Candidate,
     ComparisonScore,
@@ -21,8 +22,10 @@ from rekadapter.types import (
     FaceQuality,
     FaceRecord,
     FailureToEnroll,
+    Gender,
     ImageId,
     Landmarks,
+    PerceivedGender,
     Point,
     Pose,
     Reason,
@@ -76,6 +79,8 @@ def detected_face(detail: Json, size: Size) -> DetectedFace:
         if quality
         else None,
         eye_distance_px=_eye_distance_px(landmarks, size) if landmarks else None,
+        estimated_age=_age_range(detail.get("AgeRange")),
+        perceived_gender=_gender(detail.get("Gender")),
     )
 
 
@@ -163,6 +168,23 @@ def _landmarks(found: Sequence[Json]) -> Landmarks | None:
         )
     except KeyError:
         return None
+
+
+def _age_range(age: Json | None) -> AgeRange | None:
+    return AgeRange(int(age["Low"]), int(age["High"])) if age else None
+
+
+def _gender(gender: Json | None) -> PerceivedGender | None:
+    """A word that is newer than this version is logged and left out, like a reason."""
+    if not gender:
+        return None
+    try:
+        value = Gender(gender["Value"])
+    except ValueError:
+        logger.warning("AWS names a gender not known here: %s", gender["Value"])
+        return None
+    confidence = gender.get("Confidence")
+    return PerceivedGender(value, None if confidence is None else float(confidence))
 
 
 def _eye_distance_px(landmarks: Landmarks, size: Size) -> float:

@@ -19,6 +19,13 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from rekadapter.backends.rekognition import answers
+from rekadapter.backends.rekognition.analysis import (
+    ATTRIBUTES,
+    MAX_FACES_PER_IMAGE,
+    Calls,
+    RekognitionAnalysis,
+    check_count,
+)
 from rekadapter.backends.rekognition.answers import SIMILARITY
 from rekadapter.backends.rekognition.calls import Answer, Caller, NoFace, Request, understanding
 from rekadapter.backends.rekognition.errors import says_unknown_face
@@ -35,15 +42,15 @@ from rekadapter.backends.rekognition.users import FACE_ID, Access, RekognitionUs
 from rekadapter.backends.rekognition.video import RekognitionVideo
 from rekadapter.errors import (
     BackendClosedError,
-    ConfigError,
     FaceNotFoundError,
     InvalidRequestError,
     UnexpectedAnswerError,
 )
 from rekadapter.imaging import Crop, Image
-from rekadapter.names import gallery_id, to_external_image_id
+from rekadapter.names import gallery_id
 from rekadapter.recognizer import (
     Capabilities,
+    FaceAnalysis,
     FaceSelection,
     QualityFilter,
     StoredVideo,
@@ -55,10 +62,10 @@ from rekadapter.types import (
     Detection,
     EnrolledFace,
     Enrollment,
+    FaceAttribute,
     FaceId,
     FaceIdentification,
     FailureToAcquire,
-    FailureToEnroll,
     GalleryDescription,
     GalleryId,
     Identification,
@@ -75,7 +82,6 @@ DEFAULT_THRESHOLD: Final = ComparisonScore(80.0, SIMILARITY)
 """AWS's own default for FaceMatchThreshold and SimilarityThreshold (service model)."""
 
 MATCH_ALL: Final = ComparisonScore(0.0, SIMILARITY)
-MAX_FACES_PER_IMAGE: Final = 100
 MAX_CANDIDATES: Final = 4096
 MAX_FACES_PER_REQUEST: Final = 4096
 """FaceIds of one DeleteFaces, faces of one page of ListFaces (service model)."""
@@ -122,6 +128,8 @@ class RekognitionRecognizer:
         self._limits = ImageLimits(setup.max_image_bytes, setup.jpeg_quality)
         self._closed = False
         self._capabilities = _capabilities(setup)
+        self._requests = Calls(self._call, self._on_gallery, self._sendable)
+        self._plain = RekognitionAnalysis(self._requests)
         self._users = RekognitionUsers(
             Access(self._on_gallery, self._pages_of, self._sendable, self.describe_gallery)
         )
@@ -150,14 +158,10 @@ class RekognitionRecognizer:
 
     def detect(self, image: Image) -> Detection:
         """DetectFaces: at most the 100 largest faces."""
-        answer = self._call(
-            "DetectFaces",
-            {"Image": self._sendable(image), "Attributes": ["DEFAULT"]},
-            f"an image of {image.size}",
-        )
-        with understanding(answer) as data:
-            faces = answers.detected_faces(data["FaceDetails"], image.size)
-        return Detection(faces, (answer.original,))
+        return self._plain.detect(image)
+
+    def estimating(self, attributes: frozenset[FaceAttribute]) -> FaceAnalysis:
+        return RekognitionAnalysis(self._requests, attributes)
 
     def verify(
         self,
@@ -257,26 +261,9 @@ class RekognitionRecognizer:
         quality: QualityFilter = QualityFilter.AUTO,
     ) -> Enrollment:
         """IndexFaces. Without ``max_faces`` the 100 largest faces are enrolled, AWS's own bound."""
-        wanted = MAX_FACES_PER_IMAGE if max_faces is None else max_faces
-        _check_count("max_faces", wanted)
-        parameters: dict[str, Any] = {
-            "Image": self._sendable(image),
-            "MaxFaces": int(wanted),
-            "QualityFilter": quality.value,
-            "DetectionAttributes": ["DEFAULT"],
-        }
-        if subject is not None:
-            parameters["ExternalImageId"] = to_external_image_id(subject)
-        answer = self._on_gallery("IndexFaces", gallery, parameters)
-        with understanding(answer) as data:
-            records = answers.face_records(data["FaceRecords"], image.size)
-            failures = tuple(
-                answers.failure_to_enroll(face, image.size)
-                for face in data.get("UnindexedFaces") or ()
-            )
-        if not records and not failures:
-            failures = (FailureToEnroll((Reason.NO_FACE,)),)
-        return Enrollment(records, failures, (answer.original,))
+        return self._plain.enroll(
+            gallery, image, subject=subject, max_faces=max_faces, quality=quality
+        )
 
     def faces(self, gallery: GalleryId) -> Iterator[EnrolledFace]:
         """ListFaces, page by page, in AWS's order; the first page is read at once."""
@@ -325,7 +312,7 @@ class RekognitionRecognizer:
         AWS gives the face's box without landmarks.
         """
         answers.check_threshold(threshold)
-        _check_count("limit", limit)
+        check_count("limit", limit)
         query = _Query(gallery_id(gallery), threshold, min(limit, MAX_CANDIDATES), quality)
         if faces is FaceSelection.LARGEST:
             return self._identify_largest(image, query)
@@ -399,7 +386,7 @@ class RekognitionRecognizer:
         A face enrolled less than about two seconds ago may not be found yet.
         """
         answers.check_threshold(threshold)
-        _check_count("limit", limit)
+        check_count("limit", limit)
         probe, listed = self._enrolled_face(gallery, face_id)
         request = {
             "FaceId": face_id,
@@ -534,11 +521,6 @@ def _judged(
     return FaceIdentification(face, found)
 
 
-def _check_count(name: str, count: int) -> None:
-    if count < 1:
-        raise ConfigError(f"{name} has to be at least 1, not {count}")
-
-
 def _capabilities(setup: Setup) -> Capabilities:
     return Capabilities(
         backend=setup.backend,
@@ -555,6 +537,7 @@ def _capabilities(setup: Setup) -> Capabilities:
         gives_pose=True,
         gives_quality=True,
         keeps_users=True,
+        attributes=ATTRIBUTES,
         price_sources=setup.price_sources,
         details={
             "region": setup.region,
