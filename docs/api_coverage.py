@@ -40,7 +40,7 @@ _GROUPS: Final[Mapping[str, Mapping[str, str]]] = {
         "DescribeCollection": "",
         "ListCollections": "",
         "DeleteCollection": "faces, users and tags go with it",
-        "IndexFaces": "quality filter; nothing is made up for a detail not computed",
+        "IndexFaces": "quality filter; age and gender where asked and computed, nothing made up",
         "ListFaces": "filters by face ids and by user",
         "DeleteFaces": "partial failures; a face of a user stays",
         "SearchFaces": "",
@@ -61,7 +61,7 @@ _GROUPS: Final[Mapping[str, Mapping[str, str]]] = {
         "ListTagsForResource": "of collections and stream processors",
     },
     "Images without a collection": {
-        "DetectFaces": "nothing is made up for a detail not computed",
+        "DetectFaces": "age and gender where asked and computed, nothing made up",
         "CompareFaces": "with quality filter",
     },
     "Stored video": {

@@ -23,7 +23,7 @@ from rekadapter.rekognition_api.context import S3Location, S3ObjectError
 from rekadapter.rekognition_api.jobs.store import Result
 from rekadapter.rekognition_api.jobs.video import Analysis
 from rekadapter.rekognition_api.objects import ObjectStore, in_chunks
-from rekadapter.types import BoundingBox, DetectedFace, SubjectId
+from rekadapter.types import AgeRange, BoundingBox, DetectedFace, PerceivedGender, SubjectId
 
 _MARK: Final = b"\0rekadapter-s3-key\0"
 _SIDE: Final = 0.8
@@ -36,13 +36,16 @@ class DeclaredFace:
 
     ``similarity`` (0 to 100) is the most that any comparison with this face gives; ``confidence``
     (0 to 100) says that it is a face. Without a ``box`` the faces of a picture stand side by side,
-    the first one largest.
+    the first one largest. ``age`` and ``gender`` come back where they are asked for; a face that
+    was declared without them has none.
     """
 
     identity: str
     similarity: float = 100.0
     confidence: float = 99.9
     box: BoundingBox | None = None
+    age: AgeRange | None = None
+    gender: PerceivedGender | None = None
 
     def __post_init__(self) -> None:
         if not self.identity:
@@ -284,12 +287,20 @@ def _placed(face: DeclaredFace, place: int, count: int) -> DeclaredFace:
         return face
     width = _SIDE / count * (1 - _STEP * place)
     box = BoundingBox((place + 0.1) / count, 0.1, width, _SIDE)
-    return DeclaredFace(face.identity, face.similarity, face.confidence, box)
+    return replace(face, box=box)
 
 
 def _seen(declared: Iterable[DeclaredFace]) -> Sequence[SeenFace]:
     seen = [
-        SeenFace(DetectedFace(face.box, face.confidence), _Identity(face.identity, face.similarity))
+        SeenFace(
+            DetectedFace(
+                face.box,
+                face.confidence,
+                estimated_age=face.age,
+                perceived_gender=face.gender,
+            ),
+            _Identity(face.identity, face.similarity),
+        )
         for face in declared
         if face.box is not None
     ]

@@ -51,18 +51,21 @@ from rekadapter.testing.declared import (
     shown_on_video,
 )
 from rekadapter.testing.drawn import DrawnFace, picture
-from rekadapter.types import Size
+from rekadapter.types import AgeRange, FaceAttribute, Gender, PerceivedGender, Size
 
 if TYPE_CHECKING:
     from mypy_boto3_rekognition import RekognitionClient
 
 __all__ = [
     "EVERY_ANSWER",
+    "AgeRange",
     "DeclaredFace",
+    "Gender",
     "Injection",
     "MockEndedError",
     "MotoActiveError",
     "Notice",
+    "PerceivedGender",
     "RekognitionMock",
     "fail",
     "install",
@@ -168,7 +171,7 @@ class RekognitionMock(MockedRekognition):
         return analysis if shown is None else DeclaredVideo(analysis, shown)
 
     def _without_model(self) -> Recognizer:
-        return MemoryRecognizer(DeclaredFinder(self._layers))
+        return MemoryRecognizer(DeclaredFinder(self._layers), attributes=frozenset(FaceAttribute))
 
 
 def picture_of(*identities: str) -> bytes:

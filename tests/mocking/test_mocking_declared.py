@@ -17,7 +17,10 @@ from rekadapter.errors import ConfigError
 from rekadapter.imaging import Image, encode_jpeg, encode_png
 from rekadapter.testing.declared import Declarations, DeclaredFinder, Named, declare
 from rekadapter.testing.rekognition import (
+    AgeRange,
     DeclaredFace,
+    Gender,
+    PerceivedGender,
     RekognitionMock,
     mocked_rekognition,
     picture_of,
@@ -27,6 +30,7 @@ from tests.mocking.clients import one_attempt
 
 if TYPE_CHECKING:
     from mypy_boto3_rekognition import RekognitionClient
+    from mypy_boto3_rekognition.literals import AttributeType
 
 
 def _plain(gray: int) -> bytes:
@@ -141,6 +145,50 @@ def test_a_declared_box_and_confidence_come_back(
     face = client.detect_faces(Image={"Bytes": BOB})["FaceDetails"][0]
     assert face["Confidence"] == 98.5
     assert face["BoundingBox"] == {"Left": 0.25, "Top": 0.5, "Width": 0.125, "Height": 0.25}
+
+
+@pytest.fixture
+def aged(client: RekognitionClient, mock: RekognitionMock) -> RekognitionClient:
+    """Alice has an age and a gender on this picture, bob beside her was declared without."""
+    gender = PerceivedGender(Gender.FEMALE, 98.5)
+    mock.declare((DeclaredFace("alice", age=AgeRange(30, 38), gender=gender), "bob"), image=BOB)
+    return client
+
+
+@pytest.mark.parametrize(
+    ("attributes", "told"),
+    [
+        (["ALL"], {"AgeRange", "Gender"}),
+        (["ALL", "DEFAULT"], {"AgeRange", "Gender"}),
+        (["AGE_RANGE"], {"AgeRange"}),
+        (["DEFAULT", "GENDER"], {"Gender"}),
+        (["SMILE"], set()),
+        (["DEFAULT"], set()),
+        ([], set()),
+    ],
+    ids=str,
+)
+def test_a_declared_age_and_gender_come_back_where_they_are_asked_for(
+    aged: RekognitionClient, attributes: list[AttributeType], told: set[str]
+) -> None:
+    detected = aged.detect_faces(Image={"Bytes": BOB}, Attributes=attributes)["FaceDetails"]
+    indexed = aged.index_faces(
+        CollectionId="staff", Image={"Bytes": BOB}, DetectionAttributes=attributes, MaxFaces=1
+    )
+    alice, bob = detected
+    assert alice == indexed["FaceRecords"][0]["FaceDetail"]
+    assert bob == indexed["UnindexedFaces"][0]["FaceDetail"]
+    assert set(alice) - {"BoundingBox", "Confidence"} == told
+    assert set(bob) == {"BoundingBox", "Confidence"}
+    assert alice.get("AgeRange", {"Low": 30, "High": 38}) == {"Low": 30, "High": 38}
+    expected = {"Value": "Female", "Confidence": 98.5}
+    assert alice.get("Gender", expected) == expected
+
+
+def test_faces_that_are_compared_have_neither_age_nor_gender(aged: RekognitionClient) -> None:
+    compared = aged.compare_faces(SourceImage={"Bytes": ALICE}, TargetImage={"Bytes": BOB})
+    (match,) = compared["FaceMatches"]
+    assert set(match["Face"]) == {"BoundingBox", "Confidence"}
 
 
 def test_compare_faces_goes_by_identity(client: RekognitionClient) -> None:

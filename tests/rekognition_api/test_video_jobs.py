@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import av
 import boto3
@@ -49,6 +49,7 @@ from rekadapter.testing.drawn import DrawnFace, picture, portrait
 from rekadapter.types import Detection, GalleryId, Size
 from tests.rekognition_api.conftest import client_for
 from tests.rekognition_api.model_check import held_to_the_model
+from tests.telling import telling
 
 if TYPE_CHECKING:
     from mypy_boto3_rekognition import RekognitionClient
@@ -243,6 +244,18 @@ def test_a_detection_lists_each_face_of_each_frame(run: Rig) -> None:
     assert answer["JobStatus"] == "SUCCEEDED"
     at = [face["Timestamp"] for face in answer["Faces"]]
     assert at == sorted([*range(0, 1000, 200), *range(0, 2000, 200)])
+
+
+@pytest.mark.parametrize("words", ["ALL", "DEFAULT"])
+def test_faces_of_a_video_have_age_and_gender_only_where_they_are_asked_for(
+    bucket: Path, words: Literal["ALL", "DEFAULT"]
+) -> None:
+    with rig(bucket, telling()) as run:
+        faces = [one["Face"] for one in run.detected(run.detect(FaceAttributes=words))["Faces"]]
+    told = {"Low": 31, "High": 37} if words == "ALL" else None
+    assert faces
+    assert all(face.get("AgeRange") == told for face in faces)
+    assert all(("Gender" in face) is (words == "ALL") for face in faces)
 
 
 def test_as_many_frames_a_second_are_analyzed_as_set(

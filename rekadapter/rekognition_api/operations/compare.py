@@ -32,7 +32,7 @@ def compare_faces(context: Context, request: Request) -> WireObject:
             "Confidence": found.source.confidence,
         },
         "FaceMatches": [_match(one) for one in compared if one.matched],
-        "UnmatchedFaces": [shapes.face_detail(one.face) for one in compared if not one.matched],
+        "UnmatchedFaces": [shapes.compared_face(one.face) for one in compared if not one.matched],
     }
 
 
@@ -48,5 +48,5 @@ def _match(comparison: FaceComparison) -> WireObject:
     score = comparison.score
     return {
         "Similarity": None if score is None else score.value,
-        "Face": shapes.face_detail(comparison.face),
+        "Face": shapes.compared_face(comparison.face),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from rekadapter.names import from_external_image_id
-from rekadapter.recognizer import QualityFilter
+from rekadapter.recognizer import QualityFilter, analysis_of
 from rekadapter.rekognition_api.codec import WireObject
 from rekadapter.rekognition_api.context import Context
 from rekadapter.rekognition_api.images import read_image
@@ -15,6 +15,7 @@ from rekadapter.rekognition_api.request import Request
 from rekadapter.types import (
     EnrolledFace,
     Enrollment,
+    FaceAttribute,
     FaceId,
     FaceRecord,
     FailureToEnroll,
@@ -27,7 +28,8 @@ OF_A_USER: Final = "ASSOCIATED_TO_AN_EXISTING_USER"
 def index_faces(context: Context, request: Request) -> WireObject:
     external = request.optional_text("ExternalImageId")
     most = context.settings.max_faces_per_image
-    enrollment = context.recognizer.enroll(
+    asked = shapes.attributes(request.texts("DetectionAttributes"))
+    enrollment = analysis_of(context.recognizer, asked).enroll(
         GalleryId(request.text("CollectionId")),
         read_image(context, request.part("Image")),
         subject=None if external is None else from_external_image_id(external),
@@ -35,8 +37,10 @@ def index_faces(context: Context, request: Request) -> WireObject:
         quality=QualityFilter(request.optional_text("QualityFilter") or QualityFilter.AUTO),
     )
     return {
-        "FaceRecords": [_face_record(context, record) for record in _largest_first(enrollment)],
-        "UnindexedFaces": _unindexed(enrollment, most - len(enrollment.records)),
+        "FaceRecords": [
+            _face_record(context, record, asked) for record in _largest_first(enrollment)
+        ],
+        "UnindexedFaces": _unindexed(enrollment, asked, most - len(enrollment.records)),
         "FaceModelVersion": context.model_version,
     }
 
@@ -85,19 +89,23 @@ def _largest_first(enrollment: Enrollment) -> list[FaceRecord]:
     return sorted(enrollment.records, key=lambda record: -record.enrolled.box.area)
 
 
-def _face_record(context: Context, record: FaceRecord) -> WireObject:
+def _face_record(
+    context: Context, record: FaceRecord, asked: frozenset[FaceAttribute]
+) -> WireObject:
     return {
         "Face": shapes.face(context, record.enrolled),
-        "FaceDetail": shapes.face_detail(record.detected),
+        "FaceDetail": shapes.face_detail(record.detected, asked),
     }
 
 
-def _unindexed(enrollment: Enrollment, most: int) -> list[WireObject]:
+def _unindexed(
+    enrollment: Enrollment, asked: frozenset[FaceAttribute], most: int
+) -> list[WireObject]:
     """Faces found but left out; Rekognition never speaks of more than its 100 largest."""
     unindexed: list[WireObject] = [
         {
             "Reasons": _words_for(failure),
-            "FaceDetail": shapes.face_detail(failure.detected),
+            "FaceDetail": shapes.face_detail(failure.detected, asked),
         }
         for failure in enrollment.failures
         if failure.detected is not None

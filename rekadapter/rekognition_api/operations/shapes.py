@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+from collections.abc import Iterable
 from types import MappingProxyType
 from typing import Final
 
@@ -16,12 +17,15 @@ from rekadapter.names import to_external_image_id
 from rekadapter.rekognition_api.codec import WireObject
 from rekadapter.rekognition_api.context import Context
 from rekadapter.types import (
+    AgeRange,
     BoundingBox,
     Candidate,
     DetectedFace,
     EnrolledFace,
+    FaceAttribute,
     FaceQuality,
     Landmarks,
+    PerceivedGender,
     Pose,
     Reason,
     SubjectId,
@@ -42,6 +46,14 @@ REASONS: Final = MappingProxyType(
     }
 )
 """Rekognition's word for a reason; a reason it has no word for is left out."""
+
+_ATTRIBUTES: Final = MappingProxyType(
+    {
+        "ALL": frozenset(FaceAttribute),
+        "AGE_RANGE": frozenset({FaceAttribute.AGE}),
+        "GENDER": frozenset({FaceAttribute.GENDER}),
+    }
+)
 
 _NUMERIC: Final = re.compile(r"[0-9.]+")
 
@@ -68,14 +80,33 @@ def face_match(context: Context, candidate: Candidate) -> WireObject:
     return {"Similarity": candidate.score.value, "Face": face(context, candidate.face)}
 
 
-def face_detail(detected: DetectedFace) -> WireObject:
-    """``FaceDetail`` and ``ComparedFace``, which share these members."""
+def attributes(words: Iterable[str]) -> frozenset[FaceAttribute]:
+    """What ``Attributes``, ``DetectionAttributes`` or ``FaceAttributes`` ask for, beyond what every
+    face has, as far as a recognizer may have it."""
+    asked: set[FaceAttribute] = set()
+    return frozenset(asked.union(*(_ATTRIBUTES.get(word, frozenset()) for word in words)))
+
+
+def compared_face(detected: DetectedFace) -> WireObject:
+    """``ComparedFace``."""
     return {
         "BoundingBox": bounding_box(detected.box),
         "Landmarks": _landmarks(detected.landmarks),
         "Pose": _pose(detected.pose),
         "Quality": _quality(detected.quality),
         "Confidence": detected.confidence,
+    }
+
+
+def face_detail(
+    detected: DetectedFace, attributes: frozenset[FaceAttribute] = frozenset()
+) -> WireObject:
+    """``FaceDetail``, with no other estimates than ``attributes``."""
+    face = detected.with_only(attributes)
+    return {
+        **compared_face(face),
+        "AgeRange": _age_range(face.estimated_age),
+        "Gender": _gender(face.perceived_gender),
     }
 
 
@@ -95,6 +126,14 @@ def _external_image_id(subject: SubjectId | None) -> str | None:
     except SubjectIdError:
         logger.warning("a subject id does not fit in an ExternalImageId; its face goes without")
         return None
+
+
+def _age_range(age: AgeRange | None) -> WireObject | None:
+    return None if age is None else {"Low": age.low, "High": age.high}
+
+
+def _gender(gender: PerceivedGender | None) -> WireObject | None:
+    return None if gender is None else {"Value": gender.value, "Confidence": gender.confidence}
 
 
 def _landmarks(found: Landmarks | None) -> list[WireObject] | None:

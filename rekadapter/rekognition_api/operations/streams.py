@@ -183,7 +183,7 @@ class FrameRecords:
 
     def _searched(self, face: FaceIdentification) -> WireObject:
         return {
-            "DetectedFace": shapes.face_detail(face.face),
+            "DetectedFace": shapes.compared_face(face.face),
             "MatchedFaces": matches_of(self._context, face),
         }
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from rekadapter.feeds import Frame
-from rekadapter.recognizer import FaceSelection
+from rekadapter.recognizer import FaceSelection, analysis_of
 from rekadapter.rekognition_api.codec import WireObject
 from rekadapter.rekognition_api.context import Context, S3Location, S3ObjectError
 from rekadapter.rekognition_api.faults import (
@@ -37,7 +37,13 @@ from rekadapter.rekognition_api.jobs.worker import VideoJobs
 from rekadapter.rekognition_api.operations import shapes
 from rekadapter.rekognition_api.request import Request
 from rekadapter.tracking import DecisionRules, Tracker, TrackingRules
-from rekadapter.types import ComparisonScore, FaceIdentification, GalleryId, Reason
+from rekadapter.types import (
+    ComparisonScore,
+    FaceAttribute,
+    FaceIdentification,
+    GalleryId,
+    Reason,
+)
 
 MAX_RESULTS: Final = 1000
 DEFAULT_THRESHOLD: Final = 80.0
@@ -63,10 +69,12 @@ def start_face_search(context: Context, request: Request) -> WireObject:
 
 
 def start_face_detection(context: Context, request: Request) -> WireObject:
-    """``FaceAttributes`` changes nothing: each face has all that was computed."""
+    """Each face has all that was computed; age and gender only where ``FaceAttributes`` asks."""
+    words = request.optional_text("FaceAttributes")
+    asked = shapes.attributes([] if words is None else [words])
 
     def prepare() -> Analysis:
-        return FaceDetection(context)
+        return FaceDetection(context, asked)
 
     return _started(context, request, FACE_DETECTION, prepare)
 
@@ -212,15 +220,23 @@ class FaceDetection:
 
     collection = ""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, asked: frozenset[FaceAttribute]) -> None:
         self._context = context
+        self._asked = asked
+        self._analysis = analysis_of(context.recognizer, asked)
 
     def faces_of(self, frame: Frame) -> Sequence[Result]:
         """See ``Analysis``."""
-        found = self._context.recognizer.detect(frame.image).faces
+        found = self._analysis.detect(frame.image).faces
         kept = found[: self._context.settings.max_faces_per_image]
         return [
-            _result(0, {"Timestamp": _milliseconds(frame), "Face": shapes.face_detail(face)})
+            _result(
+                0,
+                {
+                    "Timestamp": _milliseconds(frame),
+                    "Face": shapes.face_detail(face, self._asked),
+                },
+            )
             for face in kept
         ]
 
