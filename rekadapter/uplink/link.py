@@ -289,7 +289,7 @@ class LinkRate:
         return self._path.queue_of(seconds, tolerance_seconds=_BACKLOG_TOLERANCE_SECONDS)
 
     def _transition(self, told: Round, now: float) -> None:
-        if told.queue is None:
+        if told.queue is None or self._silent(told):
             return
         standing = told.queue.size > 1.0
         if self._phase is Phase.DRAIN:
@@ -300,6 +300,11 @@ class LinkRate:
             self._grow(told)
         self._queue_before = standing
         self._arrived_before = told.arrived
+
+    def _silent(self, told: Round) -> bool:
+        """Hardly anything arrives of what is on its way: that is no rate, and time will tell
+        whether it is an outage."""
+        return self._in_flight > 0 and told.arrived < self.floor / 2
 
     def _see_queue(self, told: Round, queue: float) -> None:
         believed = self._queue_before or queue > _CLEAR_QUEUE

@@ -139,6 +139,22 @@ def test_silence_with_bytes_on_their_way_is_an_outage_of_a_trickle() -> None:
     assert (doing(link), link.rate) == (Phase.OUTAGE, 2_500)
 
 
+def test_a_trickle_of_acknowledgments_is_silence_and_not_a_rate() -> None:
+    """Somebody between may take the first bytes of each connection while the link behind is gone.
+    A rate cut to that would make the silence before an outage look short, and the way back long."""
+    link, at = steady()
+    link.sent(60_000, now=at)
+    link.tick(now=at + 1.5)
+    link.path_delay(2.9, now=at + 2.9)
+    link.arrived(1_000, now=at + 2.9)
+    link.tick(now=at + 3.1)
+    assert (doing(link), link.rate) == (Phase.STEADY, CAP)
+    link.tick(now=at + 6.5)
+    assert doing(link) is Phase.OUTAGE
+    link.arrived(1_000, now=at + 20.0)
+    assert (doing(link), link.rate) == (Phase.STARTUP, CAP / 2)
+
+
 def test_the_first_byte_after_an_outage_brings_half_the_rate_and_doubles() -> None:
     link, at = steady()
     link.sent(25_000, now=at)
