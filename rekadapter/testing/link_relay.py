@@ -185,6 +185,11 @@ class LinkRelay:
         with self._lock:
             return self._connections
 
+    @property
+    def queued_bytes(self) -> int:
+        """In the queue now: what somebody else on this link would have to wait for."""
+        return self._queue.held
+
     def set_rate(self, bytes_per_second: float) -> None:
         with self._lock:
             self._rate = bytes_per_second

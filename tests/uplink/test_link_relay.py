@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -87,6 +88,20 @@ def test_a_narrow_link_delays_and_loses_nothing(relay: LinkRelay) -> None:
     arrivals = relay.arrivals()
     # what the queue holds is read at once, the rest at the link's rate
     assert arrivals[-1].at - arrivals[0].at >= (100_000 - 65_536 - 32_768) / 200_000
+
+
+def test_it_tells_what_stands_in_its_queue(relay: LinkRelay) -> None:
+    relay.set_rate(1.0)
+    with connected(relay) as connection:
+        connection.sendall(bytes(20_000))
+        until = time.monotonic() + TIMEOUT
+        # a burst of two packets passes at once
+        while relay.queued_bytes < 17_000 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert 17_000 <= relay.queued_bytes <= 20_000
+        relay.set_rate(1e6)
+        received(connection, 20_000)
+        assert relay.queued_bytes == 0
 
 
 def test_a_stall_holds_everything_until_it_ends(relay: LinkRelay) -> None:
