@@ -32,6 +32,7 @@ from rekadapter.evaluation.results import (
     EquityResult,
     EstimateResult,
     EvaluationReport,
+    as_stored,
 )
 from rekadapter.evaluation.wording import dollars, megabytes
 
@@ -52,7 +53,7 @@ def render_evaluation(directory: Path) -> Path:
 
 def write_page(directory: Path, report: EvaluationReport) -> Path:
     """Writes a report's page into its directory and returns the path."""
-    return write_text(directory / PAGE_FILE, evaluation_html(report))
+    return write_text(directory / PAGE_FILE, evaluation_html(as_stored(report)))
 
 
 def evaluation_html(report: EvaluationReport) -> str:

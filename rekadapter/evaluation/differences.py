@@ -29,6 +29,7 @@ from rekadapter.evaluation.statistics import (
     too_few_people,
 )
 
+_FINEST = 2**30  # people with so many different counts of trials that no common one is smaller
 _SIGNS_AT_ONCE = 4_000_000  # flipped signs held in memory at once: 32 MB
 
 
@@ -97,7 +98,7 @@ def paired_difference(
     gaps = _person_gaps(trials)
     discordant = int(np.count_nonzero(gaps.errors))
     difference = _difference(gaps, discordant, settings, resampled)
-    tested = _sign_flip(gaps.errors / gaps.trials, settings) if gaps.people else None
+    tested = _sign_flip(_whole_gaps(gaps), settings) if gaps.people else None
     return PairedDifference(
         difference=difference,
         discordant_people=discordant,
@@ -152,6 +153,16 @@ def _typical_gap(gaps: Tally) -> float:
     means = gaps.errors / gaps.trials
     moved = means[means != 0]
     return math.sqrt(float((moved**2).mean())) if moved.size else 1.0
+
+
+def _whole_gaps(gaps: Tally) -> FloatArray:
+    """Each person's mean difference times one factor, as whole numbers.
+
+    Sums of them are exact in any order, so that no last bit decides whether a flipped sum ties with
+    the one observed.
+    """
+    common = math.lcm(*{int(trials) for trials in gaps.trials})
+    return np.rint(gaps.errors / gaps.trials * min(common, _FINEST))
 
 
 def _sign_flip(differences: FloatArray, settings: Settings) -> float:

@@ -311,8 +311,11 @@ class DetCurve:
         if self.threshold.size <= most:
             return self
         moves = np.hypot(np.diff(_logs(self.false_positive)), np.diff(_logs(self.false_negative)))
-        along = np.concatenate([[0.0], np.cumsum(moves)])
-        wanted = np.searchsorted(along, np.linspace(0, along[-1], most)).clip(max=along.size - 1)
+        # rounded, so that the last bits of a logarithm do not decide which point is kept
+        along = np.concatenate([[0.0], np.cumsum(moves)]).round(9)
+        wanted = np.searchsorted(along, np.linspace(0, along[-1], most).round(9)).clip(
+            max=along.size - 1
+        )
         keep = np.unique(np.concatenate([[0], wanted[1:-1], [along.size - 1]]))
         return DetCurve(
             self.threshold[keep], self.false_positive[keep], self.false_negative[keep], self.cut_at

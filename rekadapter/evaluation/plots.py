@@ -147,7 +147,9 @@ def drawing(key: str) -> Iterator[Figure]:
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     settings: Any = {**_STYLE, "svg.hashsalt": key}
-    with mpl.rc_context(settings):
+    with mpl.rc_context():
+        mpl.rcdefaults()  # a matplotlibrc of the machine or the working directory has no say here
+        mpl.rcParams.update(settings)
         yield Figure(figsize=_SIZE_INCHES)
 
 

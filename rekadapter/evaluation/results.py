@@ -16,8 +16,12 @@ from rekadapter.evaluation.statistics import Estimate, Interval
 
 REPORT_SCHEMA_VERSION: Final = 1
 REPORT_FILE: Final = "report.json"
-_DIGITS: Final = 10
-"""Significant digits of a number in the file: the last bits of a float differ between machines."""
+DIGITS: Final = 7
+"""Significant digits of a measured number in the file. The last bits of a float differ between
+processors, and the fewer digits are kept, the less often such a bit reaches a kept one."""
+_IN_FULL: Final = "threshold"
+"""A key whose numbers are not rounded: a threshold is a score as it came, or the next float, and
+rounding it could let a face pass or fail that did not."""
 
 Outcome = Literal["pass", "fail", "not enough evidence"]
 
@@ -567,6 +571,11 @@ def report_text(report: EvaluationReport) -> str:
     return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def as_stored(report: EvaluationReport) -> EvaluationReport:
+    """The report as ``report.json`` holds it, rounded: what a page is made from."""
+    return EvaluationReport.model_validate_json(report_text(report))
+
+
 def report_schema() -> str:
     """The JSON Schema of ``report.json`` as text."""
     schema = EvaluationReport.model_json_schema(mode="serialization")
@@ -577,9 +586,9 @@ def report_schema() -> str:
 
 def _rounded(value: JsonValue) -> JsonValue:
     if isinstance(value, dict):
-        return {key: _rounded(part) for key, part in value.items()}
+        return {key: part if key == _IN_FULL else _rounded(part) for key, part in value.items()}
     if isinstance(value, list):
         return [_rounded(part) for part in value]
     if isinstance(value, float) and math.isfinite(value):
-        return float(f"{value:.{_DIGITS}g}")
+        return float(f"{value:.{DIGITS}g}")
     return value
