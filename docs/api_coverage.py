@@ -189,7 +189,7 @@ def _shells(operation: str) -> tuple[str, str, str]:
     function = OPERATIONS.get(operation)
     module = None if function is None else function.__module__
     http = SET_UP if module in {video.__name__, streams.__name__} else _served(function is not None)
-    mocked = _served(module is not None and module != streams.__name__)
+    mocked = _served(function is not None)
     if operation not in MOTO_ANSWERS:
         return http, mocked, mocked
     return http, mocked, CHOICE if mocked == YES else CANNED

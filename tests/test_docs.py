@@ -15,7 +15,8 @@ from moto import mock_aws
 
 from rekadapter.backends.memory import MemoryRecognizer
 from rekadapter.rekognition_api.jobs.background import Background
-from rekadapter.rekognition_api.jobs.processors import StreamProcessors, StreamSettings
+from rekadapter.rekognition_api.jobs.plans import StreamSettings
+from rekadapter.rekognition_api.jobs.processors import StreamProcessors
 from rekadapter.rekognition_api.jobs.worker import VideoJobs
 from rekadapter.rekognition_api.mocking import MockedRegion
 from rekadapter.rekognition_api.moto_ext.responses import MOTO_ANSWERS

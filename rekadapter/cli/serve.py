@@ -42,6 +42,7 @@ from rekadapter.rekognition_api.service import RekognitionService
 from rekadapter.rekognition_api.tags import SqliteTags
 
 TAGS_FILE: Final = "rekognition-tags.sqlite3"
+PROCESSORS_FILE: Final = "rekognition-processors.sqlite3"
 
 
 def serve(
@@ -109,6 +110,7 @@ def serve(
         sns_endpoint=sns_endpoint,
         region=s3_region,
         streams_file=streams,
+        processors_file=session.settings.data_dir / PROCESSORS_FILE,
         video=video_settings(jobs_directory, video_fps),
     )
     with (

@@ -1,7 +1,5 @@
-"""What a mocked Rekognition does besides answering: jobs on stored video, without any thread.
-
-It is opened when first asked for, since most tests have no video.
-"""
+"""What a mocked Rekognition does besides answering: jobs on stored video and stream processors,
+without any thread. It is opened when first asked for, since most tests have neither."""
 
 from __future__ import annotations
 
@@ -12,12 +10,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from rekadapter.rekognition_api.context import S3Location
+from rekadapter.rekognition_api.jobs.background import Background
 from rekadapter.rekognition_api.jobs.notices import Notifier
 from rekadapter.rekognition_api.jobs.processors import StreamProcessors
 from rekadapter.rekognition_api.jobs.settings import VideoSettings
 from rekadapter.rekognition_api.jobs.store import JobOrder
 from rekadapter.rekognition_api.jobs.video import Analysis
 from rekadapter.rekognition_api.jobs.worker import VideoJobs
+from rekadapter.rekognition_api.mock_streams import DataStreams, StreamsPlan, open_streams
 from rekadapter.rekognition_api.objects import ObjectStore
 
 
@@ -27,6 +27,7 @@ class Surroundings:
 
     objects: ObjectStore | None = None
     topics: Notifier | None = None
+    data_streams: DataStreams | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class WorksPlan:
     polls: Callable[[], int]
     watch: Watch
     told: Callable[[Notice], None]
+    streams: StreamsPlan
 
 
 @dataclass(slots=True)
@@ -59,6 +61,7 @@ class MockedWorks:
     plan: WorksPlan
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _video: VideoJobs | None = None
+    _streams: StreamProcessors | None = None
     _closed: bool = False
 
     @property
@@ -70,14 +73,24 @@ class MockedWorks:
 
     @property
     def streams(self) -> StreamProcessors | None:
-        return None
+        with self._lock:
+            if self._streams is None and not self._closed:
+                self._streams = open_streams(self.plan.streams, self.around.data_streams)
+            return self._streams
+
+    def show(self, stream: str) -> None:
+        """A video stream has new pictures."""
+        with self._lock:
+            opened = self._streams
+        if opened is not None:
+            opened.proceed(stream)
 
     def close(self) -> None:
-        """Its jobs are gone. May be called twice."""
+        """Jobs and processors are gone. May be called twice."""
         with self._lock:
-            opened, self._video, self._closed = self._video, None, True
-        if opened is not None:
-            opened.close()
+            works = Background(self._video, self._streams)
+            self._video, self._streams, self._closed = None, None, True
+        works.close()
 
 
 class _MockedJobs(VideoJobs):

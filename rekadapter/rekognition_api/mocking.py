@@ -8,18 +8,21 @@ from __future__ import annotations
 import random
 import threading
 import time
+import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from rekadapter.errors import ConfigError
+from rekadapter.imaging import Image
 from rekadapter.recognizer import Recognizer
 from rekadapter.rekognition_api.context import S3Location, ServiceSettings
 from rekadapter.rekognition_api.faults import Fault
 from rekadapter.rekognition_api.index_delay import DelayedIndex, IndexDelay
 from rekadapter.rekognition_api.jobs.settings import VideoSettings
 from rekadapter.rekognition_api.jobs.video import Analysis
+from rekadapter.rekognition_api.mock_streams import StreamsPlan
 from rekadapter.rekognition_api.mock_works import MockedWorks, Notice, Surroundings, WorksPlan
 from rekadapter.rekognition_api.model import ServiceModel, load_model
 from rekadapter.rekognition_api.objects import ObjectStore
@@ -164,6 +167,10 @@ class MockedRekognition:
         self._kept_delay: tuple[float, Callable[[], float]] = (0.0, time.monotonic)
         self._polls = self._kept_polls = 0
         self._notices: list[Notice] = []
+        self._kept_pictures: dict[str, list[Image]] = {}
+        self._passing_pictures: dict[str, list[Image]] = {}
+        self._records: dict[str, list[Mapping[str, object]]] = {}
+        self._opened: weakref.WeakSet[MockedRegion] = weakref.WeakSet()
         self._video = video or VideoSettings()
         self._regions: dict[tuple[str, str], MockedRegion] = {}
         self._model: ServiceModel | None = None
@@ -223,6 +230,28 @@ class MockedRekognition:
         with self._lock:
             return tuple(self._notices)
 
+    def show(self, stream: str, *pictures: bytes) -> None:
+        """Pictures (JPEG or PNG) on the Kinesis video stream of that name, a second apart.
+
+        A processor of the stream searches each once: at once if it runs, else when it is started.
+
+        Raises:
+            InvalidImageError: one is no picture; none is shown.
+        """
+        images = [Image.from_bytes(picture) for picture in pictures]
+        with self._lock:
+            layer = self._passing_pictures if self.is_passing() else self._kept_pictures
+            layer.setdefault(stream, []).extend(images)
+            opened = list(self._opened)
+        for region in opened:
+            region.show(stream)
+
+    def records(self, stream: str) -> tuple[Mapping[str, object], ...]:
+        """What stream processors have put into the Kinesis data stream of that name so far, of all
+        accounts and regions."""
+        with self._lock:
+            return tuple(self._records.get(stream, ()))
+
     def calls(self, operation: str) -> int:
         """Requests for ``operation`` so far, each retry and each refused one counted."""
         with self._lock:
@@ -234,12 +263,14 @@ class MockedRekognition:
         """A service of its own, without a collection yet. The caller closes it."""
         around = around or Surroundings()
         recognizer = DelayedIndex(self._open_recognizer(), self._index_delay)
-        plan = WorksPlan(self._video, lambda: self._polls, self._watched, self._told)
-        works = MockedWorks(around, plan)
+        works = MockedWorks(around, self._plan())
         service = RekognitionService(
             recognizer, settings=self._settings, s3=around.objects, background=works
         )
-        return MockedRegion(self, recognizer, service, works)
+        opened = MockedRegion(self, recognizer, service, works)
+        with self._lock:
+            self._opened.add(opened)
+        return opened
 
     def region(self, account: str, region: str) -> MockedRegion:
         """The mock's own service of an account and region, opened at the first call."""
@@ -264,6 +295,8 @@ class MockedRekognition:
                 rule.rewind(random.Random(self._seed))  # noqa: S311 - a repeatable draw, no secret
             self._calls.clear()
             self._notices.clear()
+            self._passing_pictures.clear()
+            self._records.clear()
             self._polls = self._kept_polls
             self._index_delay.set(*self._kept_delay)
 
@@ -289,6 +322,24 @@ class MockedRekognition:
         """For a mock that knows more of a video than its frames show."""
         del video, objects
         return analysis
+
+    def _plan(self) -> WorksPlan:
+        return WorksPlan(
+            video=self._video,
+            polls=lambda: self._polls,
+            watch=self._watched,
+            told=self._told,
+            streams=StreamsPlan(self._shown, self._recorded),
+        )
+
+    def _shown(self, stream: str) -> Sequence[Image]:
+        with self._lock:
+            layers = (self._kept_pictures, self._passing_pictures)
+            return [image for layer in layers for image in layer.get(stream, ())]
+
+    def _recorded(self, stream: str, record: Mapping[str, object]) -> None:
+        with self._lock:
+            self._records.setdefault(stream, []).append(record)
 
     def _told(self, notice: Notice) -> None:
         with self._lock:
@@ -333,6 +384,10 @@ class MockedRegion:
     def refuse(self, fault: Fault) -> ServiceAnswer:
         """The answer for a request that a shell turns away by itself."""
         return self._service.refuse(fault)
+
+    def show(self, stream: str) -> None:
+        """A video stream has new pictures."""
+        self._works.show(stream)
 
     def close(self) -> None:
         self._works.close()

@@ -21,7 +21,8 @@ from rekadapter.feeds import Feed, FeedSpec, Frame, LostFrame, open_feed
 from rekadapter.imaging import encode_jpeg
 from rekadapter.rekognition_api.jobs.background import Background
 from rekadapter.rekognition_api.jobs.opening import read_streams
-from rekadapter.rekognition_api.jobs.processors import StreamProcessors, StreamSettings
+from rekadapter.rekognition_api.jobs.plans import StreamSettings
+from rekadapter.rekognition_api.jobs.processors import StreamProcessors
 from rekadapter.rekognition_api.jobs.records import CallbackSink, JsonLinesSink, RecordSink
 from rekadapter.rekognition_api.server import ServiceServer, create_app
 from rekadapter.rekognition_api.service import RekognitionService

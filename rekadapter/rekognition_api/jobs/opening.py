@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rekadapter.errors import ConfigError
 from rekadapter.feeds import FeedSpec
 from rekadapter.rekognition_api.jobs.background import Background
+from rekadapter.rekognition_api.jobs.definitions import SqliteDefinitions
 from rekadapter.rekognition_api.jobs.notices import SnsNotifier, open_sns
-from rekadapter.rekognition_api.jobs.processors import StreamProcessors, StreamSettings
+from rekadapter.rekognition_api.jobs.plans import StreamSettings
+from rekadapter.rekognition_api.jobs.processors import StreamProcessors
 from rekadapter.rekognition_api.jobs.records import JsonLinesSink
 from rekadapter.rekognition_api.jobs.settings import VideoSettings
 from rekadapter.rekognition_api.jobs.worker import VideoJobs
@@ -32,7 +34,8 @@ class BackgroundOptions:
     """What ``rekadapter serve`` was told. Objects come from a directory or an endpoint, not both;
     an endpoint is a URL, or ``aws``. Without either there are no jobs on video.
 
-    ``s3_buckets``, where some are named, are the only ones read from the endpoint.
+    ``s3_buckets``, where some are named, are the only ones read from the endpoint. Stream
+    processors outlive the service in ``processors_file``; without one they go with it.
     """
 
     s3_directory: Path | None = None
@@ -41,6 +44,7 @@ class BackgroundOptions:
     sns_endpoint: str | None = None
     region: str | None = None
     streams_file: Path | None = None
+    processors_file: Path | None = None
     video: VideoSettings = field(default_factory=VideoSettings)
 
 
@@ -106,8 +110,13 @@ class OpenedBackground:
         return opened
 
     def _streams(self) -> StreamProcessors | None:
-        file = self._options.streams_file
-        return None if file is None else StreamProcessors(read_streams(file))
+        options = self._options
+        if options.streams_file is None:
+            return None
+        settings, kept = read_streams(options.streams_file), options.processors_file
+        if kept is None:
+            return StreamProcessors(settings)
+        return StreamProcessors(settings, definitions=SqliteDefinitions(kept))
 
 
 def _url(endpoint: str) -> str | None:

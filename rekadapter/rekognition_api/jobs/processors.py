@@ -7,121 +7,44 @@ whoever runs the service sets which.
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
-from rekadapter.errors import (
-    BackendClosedError,
-    BackendError,
-    ConfigError,
-    FeedError,
-    OutputError,
-    RekadapterError,
-)
-from rekadapter.feeds import Feed, FeedItem, FeedSpec, Frame, Silence, open_feed
-from rekadapter.feeds.frames import Sampler
+from rekadapter.errors import BackendClosedError, RekadapterError
+from rekadapter.feeds import Feed, FeedSpec, Silence, open_feed
 from rekadapter.rekognition_api.faults import (
-    INVALID_PARAMETER,
     Fault,
     FaultError,
-    fault_of,
     internal,
     invalid_parameter,
     not_found,
 )
+from rekadapter.rekognition_api.jobs.definitions import Definition, Definitions, NoDefinitions
+from rekadapter.rekognition_api.jobs.following import (
+    released,
+    sampled,
+    searched,
+    stream_name,
+    told,
+)
+from rekadapter.rekognition_api.jobs.plans import (
+    Processor,
+    ProcessorKey,
+    ProcessorPlan,
+    ProcessorState,
+    Searcher,
+    StreamSettings,
+)
 from rekadapter.rekognition_api.jobs.records import RecordSink
-from rekadapter.types import GalleryId
 
 logger = logging.getLogger(__name__)
 
-MAX_PROCESSORS: Final = 10_000
-MAX_RUNNING: Final = 10
-"""Existing and running face-search processors of an account: Rekognition's limits page."""
-
-_STREAM: Final = re.compile(
-    r"arn:[^:]+:(?:kinesisvideo|kinesis):[^:]*:[^:]*:stream/([^/]+)(?:/.*)?"
-)
 _ENDED: Final = "The feed has ended."
-
-
-class ProcessorState(StrEnum):
-    """In Rekognition's words."""
-
-    STOPPED = "STOPPED"
-    STARTING = "STARTING"
-    RUNNING = "RUNNING"
-    FAILED = "FAILED"
-    STOPPING = "STOPPING"
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessorKey:
-    """Whose processor of which name."""
-
-    account: str
-    region: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessorPlan:
-    """What CreateStreamProcessor asks for; ``threshold`` is in percent of similarity."""
-
-    key: ProcessorKey
-    video_arn: str
-    data_arn: str
-    role_arn: str
-    gallery: GalleryId
-    threshold: float
-
-
-@dataclass(frozen=True, slots=True)
-class Processor:
-    """A processor as it stands. Times are seconds since 1970.
-
-    ``searched`` frames gave a record; ``missed`` ones could not be decoded, or the recognizer was
-    not available for them.
-    """
-
-    plan: ProcessorPlan
-    state: ProcessorState
-    message: str | None
-    created_at: float
-    updated_at: float
-    searched: int = 0
-    missed: int = 0
-
-
-class Searcher(Protocol):
-    """Makes a frame's record. Called from the processor's thread."""
-
-    def record_of(self, frame: Frame) -> bytes: ...
-
-
-@dataclass(frozen=True, slots=True)
-class StreamSettings:
-    """``feeds`` by the name of the Kinesis video stream that stands for each, ``outputs`` by the
-    name of the data stream. A feed's own ``fps`` goes before ``frames_per_second``."""
-
-    feeds: Mapping[str, FeedSpec]
-    outputs: Mapping[str, RecordSink]
-    frames_per_second: float = 5.0
-    max_processors: int = MAX_PROCESSORS
-    max_running: int = MAX_RUNNING
-
-    def __post_init__(self) -> None:
-        if not 0 < self.frames_per_second < float("inf"):
-            raise ConfigError("frames_per_second has to be a number above 0")
-        if self.max_processors < 1 or self.max_running < 1:
-            raise ConfigError("max_processors and max_running have to be at least 1")
 
 
 @dataclass(slots=True)
@@ -131,13 +54,18 @@ class _Held:
     processor: Processor
     stop: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
+    searcher: Searcher | None = None
 
 
 class StreamProcessors:
     """Creates, runs and ends processors. Safe to call from several threads.
 
-    They live as long as this object. ``open_source`` opens the feed of a spec; ``clock`` gives
-    seconds since 1970. Close it before the recognizer that its processors use.
+    They run as long as this object lives, and ``definitions`` brings them back, stopped.
+    ``open_source`` opens the feed of a spec; ``clock`` gives seconds since 1970. Close it before
+    the recognizer that its processors use.
+
+    Without ``threads`` a processor searches what its feed has within the call that starts it, and
+    what its feed has by then within each ``proceed``. The end of a feed does not end it.
     """
 
     def __init__(
@@ -146,12 +74,17 @@ class StreamProcessors:
         *,
         open_source: Callable[[FeedSpec], Feed] = open_feed,
         clock: Callable[[], float] = time.time,
+        definitions: Definitions | None = None,
+        threads: bool = True,
     ) -> None:
         self._settings = settings
         self._open_source = open_source
         self._clock = clock
+        self._definitions = definitions or NoDefinitions()
+        self._threads = threads
         self._lock = threading.Lock()
-        self._held: dict[ProcessorKey, _Held] = {}
+        self._in_calls = threading.Lock()
+        self._held = {kept.plan.key: _stopped(kept) for kept in self._definitions.every()}
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -171,6 +104,7 @@ class StreamProcessors:
         Raises:
             FaultError: the name or a stream is in use, too many exist, or a stream's name stands
                 for nothing here.
+            OutputError: it cannot be kept.
         """
         self._spec(plan)
         self._sink(plan)
@@ -180,9 +114,9 @@ class StreamProcessors:
             count = sum(key.account == plan.key.account for key in self._held)
             if count >= self._settings.max_processors:
                 raise _too_many(self._settings.max_processors)
-            self._held[plan.key] = _Held(
-                Processor(plan, ProcessorState.STOPPED, None, created_at=now, updated_at=now)
-            )
+            definition = Definition(plan, created_at=now)
+            self._definitions.put(definition)
+            self._held[plan.key] = _stopped(definition)
 
     def describe(self, key: ProcessorKey) -> Processor:
         """
@@ -231,13 +165,31 @@ class StreamProcessors:
             )
             if running >= self._settings.max_running:
                 raise _too_many(self._settings.max_running)
-            held.stop = threading.Event()
+            held.stop, held.searcher = threading.Event(), made
             self._set(held, ProcessorState.STARTING, None)
-            held.thread = threading.Thread(
-                target=self._run, args=(held, held.stop, made), name="stream-processor", daemon=True
-            )
-            held.thread.start()
+            if self._threads:
+                held.thread = threading.Thread(
+                    target=self._run,
+                    args=(held, held.stop, made),
+                    name="stream-processor",
+                    daemon=True,
+                )
+                held.thread.start()
+        if not self._threads:
+            self._run_in_call(held)
         return str(uuid.uuid4())
+
+    def proceed(self, name: str) -> None:
+        """The video stream of that name has something new for the processors that run in calls."""
+        with self._lock:
+            running = [
+                held
+                for held in self._held.values()
+                if held.processor.state is ProcessorState.RUNNING
+                and stream_name(held.processor.plan.video_arn) == name
+            ]
+        for held in running:
+            self._run_in_call(held)
 
     def stop(self, key: ProcessorKey) -> None:
         """Has a processor end after the frame under way; it is STOPPING until then.
@@ -249,8 +201,9 @@ class StreamProcessors:
             held = self._found(key)
             if held.processor.state not in {ProcessorState.STARTING, ProcessorState.RUNNING}:
                 raise in_use("Processor not available for stopping stream.")
-            self._set(held, ProcessorState.STOPPING, None)
             held.stop.set()
+            ended = ProcessorState.STOPPING if self._threads else ProcessorState.STOPPED
+            self._set(held, ended, None)
 
     def delete(self, key: ProcessorKey) -> None:
         """
@@ -261,6 +214,7 @@ class StreamProcessors:
             held = self._found(key)
             if not _is_idle(held):
                 raise in_use("Cannot delete stream processor in transitional state.")
+            self._definitions.drop(key)
             del self._held[key]
         if held.thread is not None:
             held.thread.join()  # it has nothing left to do
@@ -274,6 +228,7 @@ class StreamProcessors:
                 held.stop.set()
         for thread in threads:
             thread.join()
+        self._definitions.close()
 
     # --- with the lock held -------------------------------------------------------------------
 
@@ -305,14 +260,26 @@ class StreamProcessors:
         message: str | None = internal().message
         try:
             self._follow(held, stop, searcher)
-            state, message = ProcessorState.STOPPED, None if stop.is_set() else _ENDED
+            state, message = self._after(stop)
         except RekadapterError as error:
             logger.warning("stream processor %s failed", plan.key.name, exc_info=error)
-            message = _told(error, plan.gallery)
+            message = told(error, plan.gallery)
         except Exception:  # the client gets AWS's words, the log the cause
             logger.exception("stream processor %s failed", plan.key.name)
         with self._lock:
             self._set(held, state, message)
+
+    def _run_in_call(self, held: _Held) -> None:
+        """One at a time: a feed's frames come in order."""
+        with self._in_calls:
+            if held.searcher is not None and not held.stop.is_set():
+                self._run(held, held.stop, held.searcher)
+
+    def _after(self, stop: threading.Event) -> tuple[ProcessorState, str | None]:
+        """What becomes of a processor once its feed has nothing more."""
+        if stop.is_set():
+            return ProcessorState.STOPPED, None
+        return (ProcessorState.STOPPED, _ENDED) if self._threads else (ProcessorState.RUNNING, None)
 
     def _follow(self, held: _Held, stop: threading.Event, searcher: Searcher) -> None:
         plan = held.processor.plan
@@ -320,13 +287,13 @@ class StreamProcessors:
         with self._lock:
             if not stop.is_set():
                 self._set(held, ProcessorState.RUNNING, None)
-        with _ended(feed.frames()) as frames:
-            for frame in _sampled(frames, self._rate(feed)):
+        with released(feed.frames()) as frames:
+            for frame in sampled(frames, self._rate(feed)):
                 if stop.is_set():
                     return
                 if isinstance(frame, Silence):
                     continue
-                record = _searched(frame, searcher)
+                record = searched(frame, searcher)
                 if record is not None:
                     sink.put(record)
                 self._count(held, missed=record is None)
@@ -345,7 +312,7 @@ class StreamProcessors:
             )
 
     def _spec(self, plan: ProcessorPlan) -> FeedSpec:
-        spec = self._settings.feeds.get(_stream_name(plan.video_arn))
+        spec = self._settings.feeds.get(stream_name(plan.video_arn))
         if spec is None:
             raise invalid_parameter(
                 "Request has invalid parameters: no feed stands for the KinesisVideoStream here."
@@ -353,12 +320,18 @@ class StreamProcessors:
         return spec
 
     def _sink(self, plan: ProcessorPlan) -> RecordSink:
-        sink = self._settings.outputs.get(_stream_name(plan.data_arn))
+        sink = self._settings.outputs.get(stream_name(plan.data_arn))
         if sink is None:
             raise invalid_parameter(
                 "Request has invalid parameters: no output stands for the KinesisDataStream here."
             )
         return sink
+
+
+def _stopped(definition: Definition) -> _Held:
+    made = definition.created_at
+    plan = definition.plan
+    return _Held(Processor(plan, ProcessorState.STOPPED, None, created_at=made, updated_at=made))
 
 
 def in_use(message: str) -> FaultError:
@@ -372,49 +345,3 @@ def _too_many(limit: int) -> FaultError:
 
 def _is_idle(held: _Held) -> bool:
     return held.processor.state in {ProcessorState.STOPPED, ProcessorState.FAILED}
-
-
-def _stream_name(arn: str) -> str:
-    """Of ``...:stream/NAME/CREATION-TIME`` (video) and ``...:stream/NAME`` (data); a name of AWS's
-    has no slash. Empty for an ARN of another form."""
-    found = _STREAM.fullmatch(arn)
-    return found[1] if found else ""
-
-
-@contextmanager
-def _ended(frames: Iterator[FeedItem]) -> Iterator[Iterator[FeedItem]]:
-    """Has a feed let go of its source at once, where it can."""
-    try:
-        yield frames
-    finally:
-        if isinstance(frames, Generator):
-            frames.close()
-
-
-def _sampled(items: Iterator[FeedItem], rate: float | None) -> Iterator[FeedItem]:
-    sampler = Sampler(rate)
-    return (one for one in items if not isinstance(one, Frame) or sampler.wants(one.seconds))
-
-
-def _searched(frame: FeedItem, searcher: Searcher) -> bytes | None:
-    """The record; None for a frame that is lost, here or by a failure that may pass."""
-    if not isinstance(frame, Frame):
-        return None
-    try:
-        return searcher.record_of(frame)
-    except BackendError as error:
-        if not error.retryable:
-            raise
-        logger.debug("a frame of %s was not searched: %s", frame.camera, error)
-        return None
-
-
-def _told(error: RekadapterError, gallery: GalleryId) -> str:
-    """What a client may know: neither paths nor addresses."""
-    match error:
-        case FeedError():
-            return "The feed of the video stream cannot be read."
-        case OutputError():
-            return "The records of the data stream cannot be kept."
-        case _:
-            return fault_of(error, collection=gallery, violation_code=INVALID_PARAMETER).message

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import moto.rekognition
 from moto.core.base_backend import BackendDict
@@ -12,7 +14,7 @@ from moto.s3.exceptions import S3ClientError
 from moto.s3.models import s3_backends
 from moto.utilities.utils import get_partition
 
-from rekadapter.errors import UnexpectedAnswerError
+from rekadapter.errors import OutputError, UnexpectedAnswerError
 from rekadapter.rekognition_api.context import S3Location, S3ObjectError
 from rekadapter.rekognition_api.mock_works import Surroundings
 from rekadapter.rekognition_api.mocking import MockedRegion, MockedRekognition
@@ -37,7 +39,8 @@ class CollectionsBackend(RekognitionBackend):
         """The service; its collections live until moto resets the backend."""
         with self._opening:
             if self._served is None:
-                self._served = mock.open_region(Surroundings(MotoS3(), MotoSns()))
+                kinesis = MotoKinesis(self.account_id, self.region_name)
+                self._served = mock.open_region(Surroundings(MotoS3(), MotoSns(), kinesis))
             return self._served
 
 
@@ -124,6 +127,27 @@ class MotoSns:
             sns_backends[account][region].publish(message=message, arn=topic_arn)
         except Exception as error:  # what moto's errors are differs by version
             raise UnexpectedAnswerError(f"moto's SNS has no topic {topic_arn}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class MotoKinesis:
+    """moto's data streams in an account and region."""
+
+    account: str
+    region: str
+
+    def put(self, stream: str, record: bytes) -> None:
+        """See ``DataStreams``."""
+        from moto.kinesis.models import kinesis_backends  # noqa: PLC0415 - only where streams are used
+
+        backend = kinesis_backends[self.account][self.region]
+        held = backend.streams.get(stream)
+        if held is None:
+            return
+        try:
+            backend.put_record(held.arn, stream, stream, "", base64.b64encode(record).decode())
+        except Exception as error:  # what moto's errors are differs by version
+            raise OutputError(f"moto's Kinesis stream {stream} took no record") from error
 
 
 def _unreadable(location: S3Location) -> S3ObjectError:

@@ -14,12 +14,8 @@ from rekadapter.recognizer import FaceSelection
 from rekadapter.rekognition_api.codec import WireObject
 from rekadapter.rekognition_api.context import Context
 from rekadapter.rekognition_api.faults import FaultError, invalid_parameter, unknown_operation
-from rekadapter.rekognition_api.jobs.processors import (
-    Processor,
-    ProcessorKey,
-    ProcessorPlan,
-    StreamProcessors,
-)
+from rekadapter.rekognition_api.jobs.plans import Processor, ProcessorKey, ProcessorPlan
+from rekadapter.rekognition_api.jobs.processors import StreamProcessors
 from rekadapter.rekognition_api.operations import shapes
 from rekadapter.rekognition_api.operations.video import matches_of
 from rekadapter.rekognition_api.paging import page_of
