@@ -10,8 +10,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from rekadapter.errors import ConfigError
@@ -20,6 +19,7 @@ from rekadapter.recognizer import Recognizer
 from rekadapter.rekognition_api.context import S3Location, ServiceSettings
 from rekadapter.rekognition_api.faults import Fault
 from rekadapter.rekognition_api.index_delay import DelayedIndex, IndexDelay
+from rekadapter.rekognition_api.injections import Armed, Injection, check_injection, injected
 from rekadapter.rekognition_api.jobs.settings import VideoSettings
 from rekadapter.rekognition_api.jobs.video import Analysis
 from rekadapter.rekognition_api.mock_streams import StreamsPlan
@@ -31,102 +31,6 @@ from rekadapter.rekognition_api.service import RekognitionService, ServiceAnswer
 
 DEFAULT_ACCOUNT: Final = "123456789012"
 """The account a mock belongs to unless it is told another; moto's own default too."""
-
-_PROTOCOL_ERRORS: Final = frozenset(
-    {
-        "ExpiredTokenException",
-        "IncompleteSignatureException",
-        "InvalidSignatureException",
-        "MissingAuthenticationTokenException",
-        "SerializationException",
-        "ServiceUnavailable",
-        "UnknownOperationException",
-        "UnrecognizedClientException",
-        "ValidationException",
-    }
-)
-"""Errors of AWS's JSON protocol, which no service model lists."""
-_SERVER_ERRORS: Final = frozenset({"InternalServerError"})
-_UNAVAILABLE: Final = frozenset({"ServiceUnavailable"})
-
-
-@dataclass(frozen=True, slots=True)
-class Injection:
-    """What shall go wrong, and with which calls.
-
-    Of the calls to ``operations`` (none named: to any), every ``every``-th is a candidate; each
-    candidate is hit with probability ``chance``, until ``times`` have been hit. A hit call takes
-    ``latency_seconds`` longer and, where ``code`` is given, ends in that error and changes nothing.
-    ``retry_after_ms`` is the hint that botocore's retries honor.
-    """
-
-    code: str | None = None
-    message: str = ""
-    status: int = 400
-    retry_after_ms: int | None = None
-    latency_seconds: float = 0.0
-    operations: frozenset[str] = frozenset()
-    times: int | None = None
-    every: int = 1
-    chance: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.every < 1 or (self.times is not None and self.times < 1):
-            raise ConfigError("an injection needs every >= 1 and, where given, times >= 1")
-        if not 0.0 <= self.chance <= 1.0 or self.latency_seconds < 0.0:
-            raise ConfigError("an injection needs a chance from 0 to 1 and a latency of 0 or more")
-        if self.code is None and self.latency_seconds == 0.0:
-            raise ConfigError("an injection needs an error code or a latency")
-
-
-def throttle(
-    times: int | None = None,
-    *,
-    every: int = 1,
-    chance: float = 1.0,
-    operations: Iterable[str] = (),
-    retry_after_ms: int | None = None,
-) -> Injection:
-    """``ProvisionedThroughputExceededException`` for the next ``times`` calls (None: for all).
-
-    ``every=3`` throttles each third call, ``chance=0.1`` about one in ten, by the mock's seed.
-    """
-    return Injection(
-        code="ProvisionedThroughputExceededException",
-        message="Provisioned Rate exceeded.",
-        retry_after_ms=retry_after_ms,
-        operations=_names(operations),
-        times=times,
-        every=every,
-        chance=chance,
-    )
-
-
-def fail(
-    code: str,
-    *,
-    message: str = "",
-    status: int | None = None,
-    times: int | None = None,
-    operations: Iterable[str] = (),
-) -> Injection:
-    """The AWS error ``code`` for the next ``times`` calls (None: for all).
-
-    ``status`` is the HTTP status; by default 500 for ``InternalServerError``, 503 for
-    ``ServiceUnavailable``, and 400 for anything else.
-    """
-    return Injection(
-        code=code,
-        message=message or f"{code}, injected by the mock.",
-        status=_status_of(code) if status is None else status,
-        operations=_names(operations),
-        times=times,
-    )
-
-
-def slow(seconds: float, *, times: int | None = None, operations: Iterable[str] = ()) -> Injection:
-    """``seconds`` more before the next ``times`` answers (None: all)."""
-    return Injection(latency_seconds=seconds, operations=_names(operations), times=times)
 
 
 class Lifetime(Protocol):
@@ -160,8 +64,8 @@ class MockedRekognition:
         self._sleep = sleep
         self._lock = threading.RLock()
         self._lifetime: Lifetime | None = None
-        self._kept: list[_Armed] = []
-        self._passing: list[_Armed] = []
+        self._kept: list[Armed] = []
+        self._passing: list[Armed] = []
         self._calls: Counter[str] = Counter()
         self._index_delay = IndexDelay()
         self._kept_delay: tuple[float, Callable[[], float]] = (0.0, time.monotonic)
@@ -185,10 +89,11 @@ class MockedRekognition:
         Raises:
             ConfigError: Rekognition has no such operation, or no such error.
         """
-        self._check(injection)
+        self._model = self._model or load_model(OPERATIONS)
+        check_injection(injection, self._model)
         with self._lock:
             rules = self._passing if self.is_passing() else self._kept
-            rules.append(_Armed(injection, random.Random(self._seed)))  # noqa: S311 - a repeatable draw, no secret
+            rules.append(Armed(injection, random.Random(self._seed)))  # noqa: S311 - a repeatable draw, no secret
 
     def calm(self) -> None:
         """No injection, no index delay and no waiting for jobs any more."""
@@ -316,7 +221,7 @@ class MockedRekognition:
         latency = sum(hit.latency_seconds for hit in hits)
         if latency > 0:
             self._sleep(latency)
-        return next((_fault(hit) for hit in hits if hit.code is not None), None)
+        return next((injected(hit) for hit in hits if hit.code is not None), None)
 
     def _watched(self, video: S3Location, objects: ObjectStore, analysis: Analysis) -> Analysis:
         """For a mock that knows more of a video than its frames show."""
@@ -344,15 +249,6 @@ class MockedRekognition:
     def _told(self, notice: Notice) -> None:
         with self._lock:
             self._notices.append(notice)
-
-    def _check(self, injection: Injection) -> None:
-        model = self._model = self._model or load_model(OPERATIONS)
-        unknown = injection.operations - model.names
-        if unknown:
-            raise ConfigError(f"Rekognition has no operation {', '.join(sorted(unknown))}")
-        known = {error for row in model.operations.values() for error in row.errors}
-        if injection.code is not None and injection.code not in known | _PROTOCOL_ERRORS:
-            raise ConfigError(f"no operation of the mock answers {injection.code}")
 
 
 class MockedRegion:
@@ -392,48 +288,3 @@ class MockedRegion:
     def close(self) -> None:
         self._works.close()
         self._recognizer.close()
-
-
-@dataclass(slots=True)
-class _Armed:
-    """An injection and how far it has got."""
-
-    injection: Injection
-    draw: random.Random
-    matched: int = field(default=0)
-    hit: int = field(default=0)
-
-    def hits(self, operation: str) -> bool:
-        """Whether this call is hit; to be asked once for each call."""
-        rule = self.injection
-        if rule.operations and operation not in rule.operations:
-            return False
-        self.matched += 1
-        spent = rule.times is not None and self.hit >= rule.times
-        if spent or self.matched % rule.every or self.draw.random() >= rule.chance:
-            return False
-        self.hit += 1
-        return True
-
-    def rewind(self, draw: random.Random) -> None:
-        self.draw, self.matched, self.hit = draw, 0, 0
-
-
-def _fault(injection: Injection) -> Fault:
-    return Fault(
-        code=injection.code or "",
-        message=injection.message,
-        status=injection.status,
-        retry_after_ms=injection.retry_after_ms,
-    )
-
-
-def _names(operations: Iterable[str]) -> frozenset[str]:
-    """One name, or several."""
-    return frozenset({operations} if isinstance(operations, str) else operations)
-
-
-def _status_of(code: str) -> int:
-    if code in _SERVER_ERRORS:
-        return 500
-    return 503 if code in _UNAVAILABLE else 400

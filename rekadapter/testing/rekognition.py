@@ -24,18 +24,11 @@ from rekadapter.recognizer import Recognizer
 from rekadapter.rekognition_api import in_process
 from rekadapter.rekognition_api.context import S3Location, ServiceSettings
 from rekadapter.rekognition_api.in_process import MockEndedError, MockTarget, MotoActiveError
+from rekadapter.rekognition_api.injections import Injection, fail, slow, throttle
 from rekadapter.rekognition_api.jobs.settings import VideoSettings
 from rekadapter.rekognition_api.jobs.video import Analysis
 from rekadapter.rekognition_api.mock_works import Notice, Surroundings
-from rekadapter.rekognition_api.mocking import (
-    DEFAULT_ACCOUNT,
-    Injection,
-    MockedRegion,
-    MockedRekognition,
-    fail,
-    slow,
-    throttle,
-)
+from rekadapter.rekognition_api.mocking import DEFAULT_ACCOUNT, MockedRegion, MockedRekognition
 from rekadapter.rekognition_api.objects import ObjectStore
 from rekadapter.testing.clips import even, write_clip
 from rekadapter.testing.declared import (

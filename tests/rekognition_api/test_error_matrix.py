@@ -22,7 +22,8 @@ from rekadapter.errors import (
     ThrottledError,
 )
 from rekadapter.rekognition_api.in_process import answered_by
-from rekadapter.rekognition_api.mocking import MockedRekognition, fail
+from rekadapter.rekognition_api.injections import fail
+from rekadapter.rekognition_api.mocking import MockedRekognition
 from rekadapter.testing.material import ContractMaterial
 from tests.rekognition_api.botocore_cases import FACE_ID, operation_model
 from tests.rekognition_api.test_conformance import CALLS
