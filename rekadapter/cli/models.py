@@ -58,7 +58,14 @@ def _show(packs: Sequence[PackStatus], *, as_json: bool) -> None:
     if as_json:
         print_json(list(packs))
         return
-    columns = ("pack", "on this machine", "verified", "commercial use", "weights' licence")
+    columns = (
+        "pack",
+        "on this machine",
+        "verified",
+        "estimates",
+        "commercial use",
+        "weights' licence",
+    )
     print_table("model packs", columns, [_row(status) for status in packs])
     for status in packs:
         if status.problem:
@@ -71,6 +78,7 @@ def _row(status: PackStatus) -> tuple[object, ...]:
         manifest.name,
         "yes" if status.installed else "no",
         {True: "yes", False: "NO", None: "-"}[status.verified],
+        ", ".join(status.estimates) or "-",
         "yes" if manifest.commercial_use else "NO",
         manifest.weights_license,
     )

@@ -6,6 +6,8 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from rekadapter.errors import (
     ModelNotAvailableError,
     OutputError,
 )
+from rekadapter.types import FaceAttribute
 
 
 @pytest.fixture
@@ -122,28 +125,27 @@ def test_a_non_commercial_pack_is_neither_fetched_nor_loaded_before_consent(
         models_of("buffalo_l", tmp_path)
 
 
-@pytest.fixture
-def tiny_pack(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
-    """buffalo_s with weights of a few bytes, so that its hashes can be met."""
-    real = manifest_of("buffalo_s")
-    files = {"det_500m.onnx": b"a detector", "w600k_mbf.onnx": b"an embedder"}
+def _put_in_place(monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes]) -> None:
+    """``files`` are buffalo_s from now on: its detector, its embedder, and maybe its graph."""
     weights = [
         manifests.WeightFile(name, hashlib.sha256(data).hexdigest()) for name, data in files.items()
     ]
-    tiny = manifests.PackManifest(
-        name=real.name,
+    tiny = replace(
+        manifest_of("buffalo_s"),
         detector=weights[0],
         embedder=weights[1],
-        code_license=real.code_license,
-        weights_license=real.weights_license,
-        commercial_use=False,
-        origin=real.origin,
-        metric=real.metric,
+        gender_age=weights[2] if weights[2:] else None,
         template_length=8,
-        default_threshold=real.default_threshold,
-        threshold_origin=real.threshold_origin,
     )
-    monkeypatch.setattr(packs, "manifest_of", {real.name: tiny}.__getitem__)
+    monkeypatch.setattr(packs, "manifest_of", {tiny.name: tiny}.__getitem__)
+    monkeypatch.setattr(packs, "MANIFESTS", (tiny,))
+
+
+@pytest.fixture
+def tiny_pack(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """buffalo_s with weights of a few bytes, so that its hashes can be met."""
+    files = {"det_500m.onnx": b"a detector", "w600k_mbf.onnx": b"an embedder"}
+    _put_in_place(monkeypatch, files)
     return files
 
 
@@ -194,6 +196,103 @@ def test_a_damaged_downloaded_pack_is_an_error_not_a_new_download(
     _file(tmp_path, "embedder.onnx").write_bytes(b"damaged")
     with pytest.raises(ModelCorruptError, match="models pull buffalo_s"):
         models_of("buffalo_s", tmp_path)
+
+
+# --- the gender-age graph of a pack --------------------------------------------------------------
+
+GRAPH = b"a gender-age graph"
+
+
+@pytest.fixture
+def tiny_pack_with_graph(
+    monkeypatch: pytest.MonkeyPatch, tiny_pack: dict[str, bytes]
+) -> dict[str, bytes]:
+    """``tiny_pack`` as InsightFace's packs are: with a gender-age graph."""
+    files = {**tiny_pack, "genderage.onnx": GRAPH}
+    _put_in_place(monkeypatch, files)
+    return files
+
+
+def fetching(files: dict[str, bytes]) -> Callable[[str, Path], None]:
+    def fetch(name: str, folder: Path) -> None:
+        assert name == "buffalo_s"
+        for file, data in files.items():
+            (folder / file).write_bytes(data)
+
+    return fetch
+
+
+def test_a_pack_brings_its_gender_age_graph(
+    tmp_path: Path, tiny_pack_with_graph: dict[str, bytes]
+) -> None:
+    fetch = fetching(tiny_pack_with_graph)
+    status = pull_pack("buffalo_s", tmp_path, accept_license=True, fetch=fetch)
+    assert (status.verified, status.estimates) == (True, tuple(FaceAttribute))
+    assert list_packs(tmp_path)[0].estimates == tuple(FaceAttribute)
+    graph = models_of("buffalo_s", tmp_path).gender_age
+    assert graph is not None
+    assert graph.data == GRAPH
+
+
+@pytest.mark.parametrize("what", ["missing", "another"])
+def test_a_pack_without_the_known_graph_recognizes_and_estimates_nothing(
+    tmp_path: Path,
+    tiny_pack_with_graph: dict[str, bytes],
+    caplog: pytest.LogCaptureFixture,
+    what: str,
+) -> None:
+    files = dict(tiny_pack_with_graph)
+    if what == "missing":
+        del files["genderage.onnx"]
+    else:
+        files["genderage.onnx"] = b"somebody else's graph"
+    status = pull_pack("buffalo_s", tmp_path, accept_license=True, fetch=fetching(files))
+    assert (status.installed, status.verified, status.estimates) == (True, True, ())
+    assert "neither age nor gender" in caplog.text
+    assert models_of("buffalo_s", tmp_path).gender_age is None
+
+
+def test_a_graph_that_a_later_download_lacks_is_gone(
+    tmp_path: Path, tiny_pack_with_graph: dict[str, bytes], tiny_pack: dict[str, bytes]
+) -> None:
+    for files in (tiny_pack_with_graph, tiny_pack):
+        status = pull_pack("buffalo_s", tmp_path, accept_license=True, fetch=fetching(files))
+    assert (status.verified, status.estimates) == (True, ())
+    assert not list(tmp_path.rglob("genderage.onnx"))
+
+
+@pytest.mark.parametrize("damage", ["changed", "gone"])
+def test_a_damaged_gender_age_graph_is_an_error(
+    tmp_path: Path, tiny_pack_with_graph: dict[str, bytes], damage: str
+) -> None:
+    fetch = fetching(tiny_pack_with_graph)
+    pull_pack("buffalo_s", tmp_path, accept_license=True, fetch=fetch)
+    graph = _file(tmp_path, "genderage.onnx")
+    if damage == "gone":
+        graph.unlink()
+    else:
+        graph.write_bytes(b"changed")
+    with pytest.raises(ModelCorruptError, match=r"genderage\.onnx"):
+        models_of("buffalo_s", tmp_path)
+    assert verify_pack("buffalo_s", tmp_path).verified is False
+
+
+def test_a_pack_pulled_before_it_had_a_graph_still_loads_and_gains_it_when_pulled_again(
+    tmp_path: Path, tiny_pack_with_graph: dict[str, bytes], tiny_pack: dict[str, bytes]
+) -> None:
+    pull_pack("buffalo_s", tmp_path, accept_license=True, fetch=fetching(tiny_pack))
+    before = models_of("buffalo_s", tmp_path)
+    pull_pack("buffalo_s", tmp_path, accept_license=False, fetch=fetching(tiny_pack_with_graph))
+    after = models_of("buffalo_s", tmp_path)
+    assert (before.gender_age is None, after.gender_age is None) == (True, False)
+    assert before.manifest.model == after.manifest.model
+
+
+@pytest.mark.parametrize("name", ["buffalo_l", "buffalo_s", "antelopev2"])
+def test_galleries_do_not_depend_on_the_gender_age_graph(name: str) -> None:
+    manifest = manifest_of(name)
+    assert manifest.gender_age is not None
+    assert replace(manifest, gender_age=None).model == manifest.model
 
 
 def test_listing_packs_imports_no_model_library() -> None:

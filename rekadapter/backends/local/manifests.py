@@ -47,6 +47,8 @@ class PackManifest:
     template_length: int
     default_threshold: float
     threshold_origin: str
+    gender_age: WeightFile | None = None
+    """The pack's gender-age graph, where it has one; it is not needed to recognize anybody."""
     revision: int = 1
     """Counts changes of ours (alignment, preprocessing) that make templates incomparable."""
 
@@ -67,6 +69,13 @@ _INSIGHTFACE_THRESHOLD: Final = (
 )
 
 
+_GENDER_AGE: Final = WeightFile(
+    "genderage.onnx", "4fde69b1c810857b88c64a335084f1c3fe8f01246c9a191b48c7bb756d6652fb"
+)
+"""The same file in InsightFace's packs. The hash stands in several public listings of ``buffalo_l``
+and ``antelopev2``; of ``buffalo_s`` we have found none, so a pack is whole without it."""
+
+
 def _insightface_pack(name: str, detector: WeightFile, embedder: WeightFile) -> PackManifest:
     return PackManifest(
         name=name,
@@ -80,6 +89,7 @@ def _insightface_pack(name: str, detector: WeightFile, embedder: WeightFile) -> 
         template_length=512,
         default_threshold=0.4,
         threshold_origin=_INSIGHTFACE_THRESHOLD,
+        gender_age=_GENDER_AGE,
     )
 
 

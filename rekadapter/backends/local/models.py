@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from rekadapter.backends.local.align import ChipTemplate, cut_chips
+from rekadapter.backends.local.gender_age import GenderAgeModel
 from rekadapter.backends.local.geometry import FaceArrays, Floats
 from rekadapter.backends.local.manifests import Metric
 from rekadapter.backends.local.scores import ScoreMap
@@ -50,6 +51,7 @@ class FaceModels:
     """Everything a recognizer needs of a pack.
 
     ``model`` is what galleries are pinned to. ``license`` and ``threshold_origin`` go into reports.
+    ``gender_age`` is None for a pack that has no such graph; templates do not depend on it.
     """
 
     model: str
@@ -61,6 +63,7 @@ class FaceModels:
     scores: ScoreMap
     license: str
     threshold_origin: str
+    gender_age: GenderAgeModel | None = None
 
     def embed(self, pixels: Pixels, points: Floats) -> Floats:
         """Templates of faces with landmarks ``points`` (n, 5, 2), float32 (n, template_length).

@@ -14,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from rekadapter.backends.local import packs
 from rekadapter.backends.local.align import DLIB_150
 from rekadapter.backends.local.centerface import CenterFaceDetector, DetectorSettings
+from rekadapter.backends.local.gender_age import load_gender_age
 from rekadapter.backends.local.manifests import CUSTOM, EMBEDDED, Metric, PackManifest, manifest_of
 from rekadapter.backends.local.models import FaceModels, OnnxEmbedder
+from rekadapter.backends.local.packs import ModelFile
 from rekadapter.backends.local.recognizer import LocalRecognizer, capabilities_of
 from rekadapter.backends.local.scores import EMBEDDED_SCORES, cosine_scores
 from rekadapter.backends.local.sessions import CPU, OnnxSession, SessionSettings
@@ -50,6 +52,20 @@ class LocalOptions(BaseModel):
     """pack ``custom``: an ArcFace-shaped ONNX file"""
     cosine_threshold: _Share | None = None
     """pack ``custom``: the cosine that shall count as similarity 80; nobody else can know it"""
+    gender_age_file: Path | None = None
+    """pack ``custom``: an ONNX file of the shape of InsightFace's ``genderage.onnx``"""
+    age_half_width_years: Annotated[int, Field(strict=True, ge=0, le=50)] = 0
+    """how far an estimated age reaches to both sides of the model's single number; 0, because
+    InsightFace publishes no error of it: measure it on people like yours"""
+
+    @model_validator(mode="after")
+    def _ages_come_from_somewhere(self) -> LocalOptions:
+        if self.pack != CUSTOM and self.gender_age_file is not None:
+            raise ValueError("'gender_age_file' belongs to pack 'custom'")
+        estimates = self.gender_age_file is not None or self.pack not in {CUSTOM, EMBEDDED}
+        if self.age_half_width_years and not estimates:
+            raise ValueError("'age_half_width_years' belongs to packs that estimate ages")
+        return self
 
     @model_validator(mode="after")
     def _custom_is_complete(self) -> LocalOptions:
@@ -73,6 +89,15 @@ class _Terms:
     cosine_threshold: float
     license: str
     threshold_origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The ONNX files of a pack of InsightFace's shape."""
+
+    detector: Path
+    embedder: Path
+    gender_age: ModelFile | None
 
 
 def open_recognizer(
@@ -142,7 +167,7 @@ def _insightface(
 ) -> FaceModels:
     pack = packs.models_of(manifest.name, cache_dir)
     return _scrfd_and_arcface(
-        (pack.detector.path, pack.embedder.path),
+        _Files(pack.detector.path, pack.embedder.path, pack.gender_age),
         settings,
         sessions,
         _Terms(
@@ -159,7 +184,7 @@ def _custom(settings: LocalOptions, sessions: SessionSettings) -> FaceModels:
         raise ConfigError("pack 'custom' is not complete")
     files = (settings.detector_file.expanduser(), settings.embedder_file.expanduser())
     return _scrfd_and_arcface(
-        files,
+        _Files(*files, _own_gender_age(settings)),
         settings,
         sessions,
         _Terms(
@@ -171,14 +196,24 @@ def _custom(settings: LocalOptions, sessions: SessionSettings) -> FaceModels:
     )
 
 
+def _own_gender_age(settings: LocalOptions) -> ModelFile | None:
+    if settings.gender_age_file is None:
+        return None
+    path = settings.gender_age_file.expanduser()
+    return ModelFile(path, _bytes_of(path))
+
+
 def _scrfd_and_arcface(
-    files: tuple[Path, Path], settings: LocalOptions, sessions: SessionSettings, terms: _Terms
+    files: _Files, settings: LocalOptions, sessions: SessionSettings, terms: _Terms
 ) -> FaceModels:
     # the package 'insightface' is optional; this module only wraps it
     from rekadapter.backends.local import insightface_pack  # noqa: PLC0415
 
-    detector = insightface_pack.load_detector(files[0], sessions, settings.detection_threshold)
-    embedder = insightface_pack.load_embedder(files[1], sessions)
+    detector = insightface_pack.load_detector(
+        files.detector, sessions, settings.detection_threshold
+    )
+    embedder = insightface_pack.load_embedder(files.embedder, sessions)
+    beside = files.gender_age
     return FaceModels(
         model=terms.model,
         detector=detector,
@@ -189,16 +224,23 @@ def _scrfd_and_arcface(
         scores=cosine_scores(settings.pack, terms.cosine_threshold),
         license=terms.license,
         threshold_origin=terms.threshold_origin,
+        gender_age=None
+        if beside is None
+        else load_gender_age(beside.path, beside.data, sessions, settings.age_half_width_years),
     )
 
 
 def _hash_of(files: tuple[Path, Path]) -> str:
     digest = hashlib.sha256()
     for path in files:
-        try:
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-        except OSError as error:
-            raise ModelNotAvailableError(
-                f"the model file {path} cannot be read: {error.strerror}"
-            ) from error
+        digest.update(hashlib.sha256(_bytes_of(path)).digest())
     return digest.hexdigest()[:12]
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelNotAvailableError(
+            f"the model file {path} cannot be read: {error.strerror}"
+        ) from error

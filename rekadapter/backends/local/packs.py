@@ -21,7 +21,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +40,7 @@ from rekadapter.errors import (
     ModelNotAvailableError,
     OutputError,
 )
+from rekadapter.types import FaceAttribute
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ _RECORD: Final = "pack.json"
 _ACCEPTED: Final = "license-accepted.json"
 _DETECTOR: Final = "detector.onnx"
 _EMBEDDER: Final = "embedder.onnx"
+_GENDER_AGE: Final = "genderage.onnx"
 
 Fetch = Callable[[str, Path], None]
 """``(pack name, empty folder)``: puts the pack's ONNX files anywhere under the folder."""
@@ -69,6 +71,8 @@ class PackStatus:
     verified: bool | None
     location: Path
     problem: str | None = None
+    estimates: tuple[FaceAttribute, ...] = ()
+    """what its models here can say of a face, where asked"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +85,15 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class PackModels:
-    """The two models of a pack, read whole and held against their hashes."""
+    """The models of a pack, read whole and held against their hashes.
+
+    ``gender_age`` is None where the pack came without that graph.
+    """
 
     manifest: PackManifest
     detector: ModelFile
     embedder: ModelFile
+    gender_age: ModelFile | None = None
 
 
 def list_packs(cache_dir: Path) -> tuple[PackStatus, ...]:
@@ -176,7 +184,8 @@ def _status(
     if problem is None and not here:
         problem = _how_to_get(manifest)
     installed = here or (manifest.name == EMBEDDED and _sources_present(manifest))
-    return PackStatus(manifest, installed, accepted, verified, folder, problem)
+    estimates = tuple(FaceAttribute) if here and (folder / _GENDER_AGE).is_file() else ()
+    return PackStatus(manifest, installed, accepted, verified, folder, problem, estimates)
 
 
 def _how_to_get(manifest: PackManifest) -> str:
@@ -208,6 +217,7 @@ def _read(manifest: PackManifest, cache_dir: Path) -> PackModels:
         manifest,
         _checked(folder / _DETECTOR, hashes, manifest),
         _checked(folder / _EMBEDDER, hashes, manifest),
+        _checked(folder / _GENDER_AGE, hashes, manifest) if _GENDER_AGE in hashes else None,
     )
 
 
@@ -267,12 +277,11 @@ def _convert_embedded(manifest: PackManifest, cache_dir: Path) -> None:
     # importing 'onnx' takes a third of a second that only a conversion needs
     from rekadapter.backends.local import centerface_graph, dlib_resnet  # noqa: PLC0415
 
-    _store(
-        manifest,
-        cache_dir,
-        detector=centerface_graph.to_fast_onnx(_source_bytes(manifest.detector)),
-        embedder=dlib_resnet.to_onnx(_source_bytes(manifest.embedder)),
-    )
+    files = {
+        _DETECTOR: centerface_graph.to_fast_onnx(_source_bytes(manifest.detector)),
+        _EMBEDDER: dlib_resnet.to_onnx(_source_bytes(manifest.embedder)),
+    }
+    _store(manifest, cache_dir, files)
 
 
 # --- downloaded packs -------------------------------------------------------------------------
@@ -302,22 +311,41 @@ def _download(manifest: PackManifest, cache_dir: Path, fetch: Fetch) -> None:
     staging = Path(tempfile.mkdtemp(prefix="pull-", dir=_made(cache_dir / "models")))
     try:
         fetch(manifest.name, staging)
-        detector = _fetched(staging, manifest.detector)
-        embedder = _fetched(staging, manifest.embedder)
-        _store(manifest, cache_dir, detector=detector, embedder=embedder)
+        files = {
+            _DETECTOR: _fetched(staging, manifest.detector),
+            _EMBEDDER: _fetched(staging, manifest.embedder),
+        }
+        if manifest.gender_age is not None:
+            files |= _fetched_beside(staging, manifest.gender_age)
+        _store(manifest, cache_dir, files)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
 def _fetched(staging: Path, weights: WeightFile) -> bytes:
+    found = _in_download(staging, weights)
+    if isinstance(found, str):
+        raise ModelCorruptError(f"{found}: nothing was kept")
+    return found
+
+
+def _fetched_beside(staging: Path, weights: WeightFile) -> dict[str, bytes]:
+    """The gender-age graph, unless it is missing or unknown: recognition does not need it."""
+    found = _in_download(staging, weights)
+    if isinstance(found, str):
+        logger.warning("%s: this pack will estimate neither age nor gender", found)
+        return {}
+    return {_GENDER_AGE: found}
+
+
+def _in_download(staging: Path, weights: WeightFile) -> bytes | str:
+    """The file, or in words why it is not to be used."""
     for path in sorted(staging.rglob(weights.name)):
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() == weights.sha256:
             return data
-        raise ModelCorruptError(
-            f"the download's '{weights.name}' has another hash than the manifest: nothing was kept"
-        )
-    raise ModelCorruptError(f"the download holds no '{weights.name}': nothing was kept")
+        return f"the download's '{weights.name}' has another hash than the manifest"
+    return f"the download holds no '{weights.name}'"
 
 
 def _fetch_with_insightface(name: str, folder: Path) -> None:
@@ -342,20 +370,20 @@ def _fetch_with_insightface(name: str, folder: Path) -> None:
 # --- writing ----------------------------------------------------------------------------------
 
 
-def _store(manifest: PackManifest, cache_dir: Path, *, detector: bytes, embedder: bytes) -> None:
+def _store(manifest: PackManifest, cache_dir: Path, files: Mapping[str, bytes]) -> None:
     folder = _folder(manifest, cache_dir)
-    _write_whole(folder / _DETECTOR, detector)
-    _write_whole(folder / _EMBEDDER, embedder)
+    for name, data in files.items():
+        _write_whole(folder / name, data)
     record = {
         "pack": manifest.name,
         "model": manifest.model,
         "sources": {w.name: w.sha256 for w in (manifest.detector, manifest.embedder)},
-        "sha256": {
-            _DETECTOR: hashlib.sha256(detector).hexdigest(),
-            _EMBEDDER: hashlib.sha256(embedder).hexdigest(),
-        },
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
     _write_whole(folder / _RECORD, json.dumps(record, indent=2).encode())
+    if _GENDER_AGE not in files:
+        # one of an earlier download; the record does not know it any more
+        (folder / _GENDER_AGE).unlink(missing_ok=True)
 
 
 def _made(folder: Path) -> Path:

@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from rekadapter.backends.local.align import similarity_transform, transform_scale
+from rekadapter.backends.local.gender_age import LocalAnalysis
 from rekadapter.backends.local.geometry import FaceArrays, Floats, areas
 from rekadapter.backends.local.models import FaceModels, raw_scores
 from rekadapter.backends.local.quality import (
@@ -36,7 +37,13 @@ from rekadapter.errors import (
 )
 from rekadapter.imaging import Image, Pixels
 from rekadapter.names import gallery_id
-from rekadapter.recognizer import Capabilities, FaceSelection, QualityFilter, UserGallery
+from rekadapter.recognizer import (
+    Capabilities,
+    FaceAnalysis,
+    FaceSelection,
+    QualityFilter,
+    UserGallery,
+)
 from rekadapter.types import (
     BoundingBox,
     Candidate,
@@ -45,6 +52,7 @@ from rekadapter.types import (
     Detection,
     EnrolledFace,
     Enrollment,
+    FaceAttribute,
     FaceComparison,
     FaceId,
     FaceIdentification,
@@ -147,6 +155,11 @@ class LocalRecognizer:
         """See ``Recognizer``."""
         self._require_open()
         return Detection(tuple(found.face for found in self._find(image)))
+
+    def estimating(self, attributes: frozenset[FaceAttribute]) -> FaceAnalysis:
+        """See ``EstimatesAttributes``; a pack without a gender-age graph estimates nothing."""
+        model = self._models.gender_age
+        return self if model is None else LocalAnalysis(self, model, attributes)
 
     def verify(
         self,
@@ -462,6 +475,7 @@ def capabilities_of(name: str, models: FaceModels, details: dict[str, str]) -> C
         gives_quality=True,
         details=details,
         keeps_users=True,
+        attributes=frozenset() if models.gender_age is None else frozenset(FaceAttribute),
     )
 
 

@@ -83,7 +83,17 @@ class OnnxSession:
         refuse_fallback(settings.providers, self._session.get_providers())
         self._input = str(self._session.get_inputs()[0].name)
 
-    def run(self, batch: NDArray[np.uint8]) -> list[Floats]:
+    @property
+    def input_shape(self) -> list[int | str | None]:
+        """Of the first input; a side that the graph leaves open is a name or None."""
+        return list(self._session.get_inputs()[0].shape)
+
+    @property
+    def output_shapes(self) -> list[list[int | str | None]]:
+        """Of each output, as for the input."""
+        return [list(output.shape) for output in self._session.get_outputs()]
+
+    def run(self, batch: NDArray[np.uint8] | Floats) -> list[Floats]:
         """The outputs, in the graph's order.
 
         Raises:
