@@ -13,6 +13,7 @@ from rekadapter.errors import RekadapterError, StoppedError
 from rekadapter.imaging import Image
 from rekadapter.recognizer import BackendContext, BodyPacer, Recognizer
 from tests.rekognition.fake_aws import THROTTLED, FakeAws, Reply
+from tests.rekognition.fake_s3 import BUCKET, FakeS3
 from tests.rekognition.fakes import KeptLog, photo
 
 DETECTED = Reply({"FaceDetails": []})
@@ -119,6 +120,26 @@ def test_each_attempt_is_an_upload_of_its_own(rig: Rig) -> None:
     sent = [upload.wire_bytes for upload in rig.pacer.uploads]
     assert sent == [request.size for request in rig.aws.requests]
     assert rig.log.records[0].bytes_sent == sum(size or 0 for size in sent)
+
+
+def test_an_image_on_its_way_to_a_bucket_is_granted_byte_by_byte_too(
+    rig: Rig, tmp_path: Path
+) -> None:
+    s3 = FakeS3()
+    options = {"s3_bucket": BUCKET, "s3_endpoint_url": s3.url, "s3_from_bytes": 0}
+    context = BackendContext(tmp_path, tmp_path, pacer=rig.pacer, request_log=rig.log)
+    cloud = open_rekognition("cloud", {"endpoint_url": rig.aws.url, **options}, context)
+    rig.aws.on("DetectFaces", DETECTED)
+    cloud.detect(rig.image)
+    put, named, deleted = rig.pacer.uploads
+    body = s3.asked[0].body
+    assert body == rig.image.encoded
+    assert len(body) < sum(put.granted) < len(body) + 1_200
+    assert len(put.granted) >= len(body) // SLICE
+    sent = [record.bytes_sent for record in rig.log.records]
+    assert [upload.wire_bytes for upload in (put, named, deleted)] == sent
+    cloud.close()
+    s3.close()
 
 
 def test_a_stop_in_the_middle_of_a_body_is_a_stop_and_costs_nothing(rig: Rig) -> None:

@@ -7,6 +7,7 @@ asked is left out: nobody shall come by a guess about a person by chance.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -39,11 +40,11 @@ ATTRIBUTES: Final = frozenset(_WORDS)
 @dataclass(frozen=True, slots=True)
 class Calls:
     """What the requests need of the recognizer they belong to: a call, a call on a gallery, and an
-    image as it may be sent."""
+    image as it is sent."""
 
     call: Callable[[str, Mapping[str, Any], str], Answer]
     on_gallery: Callable[[str, GalleryId, Mapping[str, Any]], Answer]
-    sendable: Callable[[Image], dict[str, bytes]]
+    sent_as: Callable[[Image], AbstractContextManager[Mapping[str, Any]]]
 
 
 class RekognitionAnalysis:
@@ -55,11 +56,12 @@ class RekognitionAnalysis:
 
     def detect(self, image: Image) -> Detection:
         """DetectFaces: at most the 100 largest faces."""
-        answer = self._calls.call(
-            "DetectFaces",
-            {"Image": self._calls.sendable(image), "Attributes": self._words()},
-            f"an image of {image.size}",
-        )
+        with self._calls.sent_as(image) as sent:
+            answer = self._calls.call(
+                "DetectFaces",
+                {"Image": sent, "Attributes": self._words()},
+                f"an image of {image.size}",
+            )
         with understanding(answer) as data:
             faces = answers.detected_faces(data["FaceDetails"], image.size)
         return Detection(tuple(map(self._asked_for, faces)), (answer.original,))
@@ -77,14 +79,14 @@ class RekognitionAnalysis:
         wanted = MAX_FACES_PER_IMAGE if max_faces is None else max_faces
         check_count("max_faces", wanted)
         parameters: dict[str, Any] = {
-            "Image": self._calls.sendable(image),
             "MaxFaces": int(wanted),
             "QualityFilter": quality.value,
             "DetectionAttributes": self._words(),
         }
         if subject is not None:
             parameters["ExternalImageId"] = to_external_image_id(subject)
-        answer = self._calls.on_gallery("IndexFaces", gallery, parameters)
+        with self._calls.sent_as(image) as sent:
+            answer = self._calls.on_gallery("IndexFaces", gallery, {"Image": sent, **parameters})
         with understanding(answer) as data:
             records = answers.face_records(data["FaceRecords"], image.size)
             failures = tuple(

@@ -14,10 +14,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from rekadapter.backends.rekognition.errors import (
+    REKOGNITION,
+    Service,
     outcome_of,
     request_id_of,
     retry_hint_seconds,
     says_no_face,
+    status_of,
     translate,
 )
 from rekadapter.backends.rekognition.limits import RequestLimiter
@@ -57,6 +60,7 @@ _ALWAYS_THERE: Final[Mapping[str, tuple[str, ...]]] = {
     "CreateUser": (),
     "DeleteCollection": ("StatusCode",),
     "DeleteFaces": ("DeletedFaces",),
+    "DeleteObject": (),
     "DeleteUser": (),
     "DescribeCollection": ("FaceCount", "FaceModelVersion"),
     "DetectFaces": ("FaceDetails",),
@@ -67,6 +71,7 @@ _ALWAYS_THERE: Final[Mapping[str, tuple[str, ...]]] = {
     "ListCollections": ("CollectionIds",),
     "ListFaces": ("Faces",),
     "ListUsers": ("Users",),
+    "PutObject": ("ETag",),
     "SearchFaces": ("FaceMatches",),
     "SearchFacesByImage": ("FaceMatches",),
     "SearchUsers": ("UserMatches",),
@@ -113,6 +118,7 @@ class Account:
     prices: PriceList
     request_log: RequestLog
     price_budget: PriceBudget = field(default_factory=NoPriceCap)
+    service: Service = REKOGNITION
 
     def price_usd(self, operation: str) -> float | None:
         """The price of one ``operation`` here, before any discount; None where it is not known."""
@@ -121,8 +127,9 @@ class Account:
 
 
 @dataclass(slots=True)
-class _Tally:
-    """What all attempts of one call have used."""
+class Tally:
+    """What all attempts of one call have used, and ``maybe_done``: whether the service may have
+    done what was asked, also where its answer got lost."""
 
     effort: Effort = field(default_factory=Effort)
     latency_seconds: float = 0.0
@@ -130,7 +137,18 @@ class _Tally:
     bytes_received: int = 0
     measure: str = _MEASURES[0]
     billed: int = 0
+    maybe_done: bool = False
     request_id: str | None = None
+
+    def done(self) -> None:
+        """An attempt that was carried out, as far as one can know."""
+        self.billed += 1
+        self.maybe_done = True
+
+    def lost(self, exchange: Exchange) -> None:
+        """An attempt without an answer: all of it sent, the service may have done its work."""
+        if exchange.complete:
+            self.done()
 
     def add(self, exchange: Exchange, seconds: float) -> None:
         wire = exchange.measured()
@@ -167,32 +185,37 @@ class Caller:
     def close(self) -> None:
         self._client.close()
 
-    def call(self, request: Request) -> Answer:
+    def call(self, request: Request, tally: Tally | None = None, *, paced: bool = True) -> Answer:
         """The answer to a request that has no image, or where no face is an answer like others.
+
+        ``tally`` is filled for the caller to look at; what is not ``paced`` is counted and does not
+        wait for the uplink.
 
         Raises:
             BackendError: and the other errors of ``ERROR_TABLE``.
         """
-        answer = self.ask(request)
+        answer = self.ask(request, tally, paced=paced)
         if isinstance(answer, NoFace):
             raise UnexpectedAnswerError(
                 f"{request.about}: {request.operation} answered that an image has no face, "
-                "which it should not: is endpoint_url Rekognition's?"
+                f"which it should not: {self._account.service.doubt}"
             )
         return answer
 
-    def ask(self, request: Request) -> Answer | NoFace:
+    def ask(
+        self, request: Request, tally: Tally | None = None, *, paced: bool = True
+    ) -> Answer | NoFace:
         """The answer, or that the image has no face.
 
         Raises:
             BackendError: and the other errors of ``ERROR_TABLE``.
         """
         started_at = datetime.now(UTC)
-        tally = _Tally()
+        tally = Tally() if tally is None else tally
         outcome = "interrupted"
         try:
             answer = self._retry.run(
-                lambda: self._attempt(request, tally),
+                lambda: self._attempt(request, tally, paced=paced),
                 tally.effort,
                 may_retry=lambda error: self._may_retry(request, error, tally.effort),
                 hint_seconds=retry_hint_seconds,
@@ -205,13 +228,13 @@ class Caller:
             self._account.request_log.record(self._record(request, started_at, tally, outcome))
         return answer
 
-    def _attempt(self, request: Request, tally: _Tally) -> Answer | NoFace:
+    def _attempt(self, request: Request, tally: Tally, *, paced: bool) -> Answer | NoFace:
         price, billed = self._account.price_usd(request.operation), tally.billed
         taken = self._account.price_budget.reserve(price)
         try:
             tally.effort.attempts += 1
             tally.effort.exempt_seconds += self._limiter.wait(request.operation)
-            with self._wire.exchange() as exchange:
+            with self._wire.exchange(paced=paced) as exchange:
                 started = time.perf_counter()
                 try:
                     return self._sent(request, exchange, tally)
@@ -220,38 +243,40 @@ class Caller:
         finally:
             taken.settle(None if price is None else price * (tally.billed - billed))
 
-    def _sent(self, request: Request, exchange: Exchange, tally: _Tally) -> Answer | NoFace:
+    def _sent(self, request: Request, exchange: Exchange, tally: Tally) -> Answer | NoFace:
+        service = self._account.service
         try:
             data = self._invoke(request)
         except ClientError as error:
             self._reached = True
+            # a service that fails may have got as far as doing it
+            tally.maybe_done = tally.maybe_done or status_of(error) >= 500
             tally.request_id = request_id_of(error)
             if says_no_face(error):
                 tally.billed += 1
                 return NoFace(_vendor_answer(request, tally.request_id, exchange, error.response))
-            raise translate(error, request.operation, request.about) from error
+            raise translate(error, request.operation, request.about, service) from error
         except _UNREADABLE as error:
             if not exchange.answered:
                 raise  # no answer came: the fault is ours, and shall be seen
-            tally.billed += 1
+            tally.done()
             raise UnexpectedAnswerError(
-                f"{request.about}: the answer to {request.operation} cannot be read: {error}. "
-                "Is endpoint_url Rekognition's?"
+                f"{request.about}: the answer to {request.operation} cannot be read: {error}; "
+                f"{service.doubt}"
             ) from error
         except BotoCoreError as error:
-            # the service may have done its work although the answer got lost
-            tally.billed += 1 if exchange.complete else 0
-            raise translate(error, request.operation, request.about) from error
+            tally.lost(exchange)
+            raise translate(error, request.operation, request.about, service) from error
         except ConnectionFailedError:
-            tally.billed += 1
+            tally.done()
             raise
         self._reached = True
-        tally.billed += 1
+        tally.done()
         missing = [name for name in _ALWAYS_THERE[request.operation] if name not in data]
         if missing:
             raise UnexpectedAnswerError(
                 f"{request.about}: the answer to {request.operation} lacks {', '.join(missing)}: "
-                "is endpoint_url Rekognition's?"
+                f"{service.doubt}"
             )
         tally.request_id = data.get("ResponseMetadata", {}).get("RequestId")
         return Answer(data, _vendor_answer(request, tally.request_id, exchange, data))
@@ -271,7 +296,7 @@ class Caller:
         return error.retryable
 
     def _record(
-        self, request: Request, started_at: datetime, tally: _Tally, outcome: str
+        self, request: Request, started_at: datetime, tally: Tally, outcome: str
     ) -> RequestRecord:
         price = self._account.price_usd(request.operation)
         return RequestRecord(

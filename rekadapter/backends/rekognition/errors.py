@@ -41,11 +41,30 @@ class Rule:
     advice: str
 
 
-_CREDENTIALS = Rule(
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Who answers: its name and the option with its endpoint, for messages, and its errors.
+
+    ``rules`` has an entry for ``AccessDenied``, which stands for every refusal it does not name.
+    """
+
+    name: str
+    endpoint_option: str
+    rules: Mapping[str, Rule]
+
+    @property
+    def doubt(self) -> str:
+        """What to ask where an answer makes no sense."""
+        return f"is {self.endpoint_option} {self.name}'s?"
+
+
+CREDENTIALS_RULE = Rule(
     CredentialsError, "check AWS's credentials: run `aws sts get-caller-identity` as this user"
 )
-_EXPIRED = Rule(CredentialsError, "the session is over: sign in again, then repeat")
-_CLOCK = Rule(CredentialsError, "the secret key is wrong or this machine's clock is: check both")
+EXPIRED_RULE = Rule(CredentialsError, "the session is over: sign in again, then repeat")
+CLOCK_RULE = Rule(
+    CredentialsError, "the secret key is wrong or this machine's clock is: check both"
+)
 _DENIED = Rule(
     AccessDeniedError, "ask for this action in the identity's policy (rekognition:<operation>)"
 )
@@ -74,7 +93,9 @@ ERROR_TABLE: Final[Mapping[str, Rule]] = MappingProxyType(
         ),
         "InvalidParameterException": _MALFORMED,
         "InvalidS3ObjectException": Rule(
-            InvalidRequestError, "check the bucket, its region and the right to read it"
+            InvalidRequestError,
+            "Rekognition reads a bucket of its own region only, by the caller's own right "
+            "s3:GetObject: check the bucket, its region and that right",
         ),
         "LimitExceededException": Rule(
             QuotaExceededError,
@@ -98,18 +119,18 @@ ERROR_TABLE: Final[Mapping[str, Rule]] = MappingProxyType(
         "ValidationException": _MALFORMED,
         "SerializationException": _PROTOCOL,
         "UnknownOperationException": _PROTOCOL,
-        "UnrecognizedClientException": _CREDENTIALS,
-        "InvalidClientTokenId": _CREDENTIALS,
-        "MissingAuthenticationToken": _CREDENTIALS,
-        "MissingAuthenticationTokenException": _CREDENTIALS,
-        "IncompleteSignature": _CREDENTIALS,
-        "IncompleteSignatureException": _CREDENTIALS,
-        "InvalidSignatureException": _CLOCK,
-        "SignatureDoesNotMatch": _CLOCK,
-        "RequestExpired": _CLOCK,
-        "RequestExpiredException": _CLOCK,
-        "ExpiredToken": _EXPIRED,
-        "ExpiredTokenException": _EXPIRED,
+        "UnrecognizedClientException": CREDENTIALS_RULE,
+        "InvalidClientTokenId": CREDENTIALS_RULE,
+        "MissingAuthenticationToken": CREDENTIALS_RULE,
+        "MissingAuthenticationTokenException": CREDENTIALS_RULE,
+        "IncompleteSignature": CREDENTIALS_RULE,
+        "IncompleteSignatureException": CREDENTIALS_RULE,
+        "InvalidSignatureException": CLOCK_RULE,
+        "SignatureDoesNotMatch": CLOCK_RULE,
+        "RequestExpired": CLOCK_RULE,
+        "RequestExpiredException": CLOCK_RULE,
+        "ExpiredToken": EXPIRED_RULE,
+        "ExpiredTokenException": EXPIRED_RULE,
         "AccessDenied": _DENIED,
         "NotAuthorized": _DENIED,
         "OptInRequired": _DENIED,
@@ -125,6 +146,8 @@ ERROR_TABLE: Final[Mapping[str, Rule]] = MappingProxyType(
     }
 )
 
+REKOGNITION: Final = Service("AWS Rekognition", "endpoint_url", ERROR_TABLE)
+
 _NETWORK = Rule(
     ConnectionFailedError, "check the region, the endpoint, the proxy and this site's network"
 )
@@ -136,14 +159,14 @@ _SETTINGS = Rule(ConfigError, "correct AWS's settings or the backend's options")
 
 _BEFORE_AN_ANSWER: Final[tuple[tuple[type[BotoCoreError], Rule], ...]] = (
     # the first that fits counts, so the special ones stand first
-    (aws.NoCredentialsError, _CREDENTIALS),
-    (aws.PartialCredentialsError, _CREDENTIALS),
-    (aws.CredentialRetrievalError, _CREDENTIALS),
-    (aws.RefreshWithMFAUnsupportedError, _CREDENTIALS),
-    (aws.NoAuthTokenError, _CREDENTIALS),
-    (aws.TokenRetrievalError, _EXPIRED),
-    (aws.SSOError, _EXPIRED),
-    (aws.MetadataRetrievalError, _CREDENTIALS),
+    (aws.NoCredentialsError, CREDENTIALS_RULE),
+    (aws.PartialCredentialsError, CREDENTIALS_RULE),
+    (aws.CredentialRetrievalError, CREDENTIALS_RULE),
+    (aws.RefreshWithMFAUnsupportedError, CREDENTIALS_RULE),
+    (aws.NoAuthTokenError, CREDENTIALS_RULE),
+    (aws.TokenRetrievalError, EXPIRED_RULE),
+    (aws.SSOError, EXPIRED_RULE),
+    (aws.MetadataRetrievalError, CREDENTIALS_RULE),
     (aws.NoRegionError, Rule(ConfigError, "name one in region, AWS_REGION or the AWS profile")),
     (aws.ProfileNotFound, Rule(ConfigError, "`aws configure list-profiles` names those there are")),
     (aws.ParamValidationError, _MALFORMED),
@@ -188,15 +211,18 @@ def request_id_of(error: ClientError) -> str | None:
     return error.response.get("ResponseMetadata", {}).get("RequestId")
 
 
-def translate(error: ClientError | BotoCoreError, operation: str, about: str) -> RekadapterError:
-    """The rekadapter error for a failed ``operation`` on ``about`` ("gallery 'lobby'").
+def translate(
+    error: ClientError | BotoCoreError, operation: str, about: str, service: Service = REKOGNITION
+) -> RekadapterError:
+    """The rekadapter error for a failed ``operation`` of ``service`` on ``about`` ("gallery
+    'lobby'").
 
     The caller raises it from ``error``.
     """
     if isinstance(error, ClientError):
-        return _from_answer(error, operation, about)
+        return _from_answer(error, operation, about, service)
     rule = _rule_without_answer(error)
-    failed = f"{operation} failed before AWS Rekognition answered"
+    failed = f"{operation} failed before {service.name} answered"
     return rule.error(f"{about}: {failed}: {str(error).rstrip('.')}. {rule.advice}")
 
 
@@ -221,9 +247,11 @@ def outcome_of(error: BaseException) -> str:
     return type(error).__name__
 
 
-def _from_answer(error: ClientError, operation: str, about: str) -> RekadapterError:
-    code, status = code_of(error), _status_of(error)
-    rule = ERROR_TABLE.get(code) or _rule_by_status(status)
+def _from_answer(
+    error: ClientError, operation: str, about: str, service: Service
+) -> RekadapterError:
+    code, status = code_of(error), status_of(error)
+    rule = service.rules.get(code) or _rule_by_status(status, service)
     if code == "ThrottlingException" and status >= 500:
         rule = _UNAVAILABLE  # documented: the back end is scaling up, the caller is not too fast
     request_id = request_id_of(error)
@@ -243,20 +271,20 @@ def _hint(error: ClientError) -> float | None:
     return retry_hint_seconds(holder)
 
 
-def _status_of(error: ClientError) -> int:
+def status_of(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _rule_by_status(status: int) -> Rule:
+def _rule_by_status(status: int, service: Service) -> Rule:
     if status == 429:
         return _SLOW_DOWN
     if status >= 500:
         return _UNAVAILABLE
     if status in {401, 403}:
-        return _DENIED
+        return service.rules["AccessDenied"]
     return Rule(
         UnexpectedAnswerError,
-        "rekadapter does not know this answer: is endpoint_url Rekognition's? Else report it",
+        f"rekadapter does not know this answer: {service.doubt} Else report it",
     )
 
 

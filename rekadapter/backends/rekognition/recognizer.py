@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,13 +32,12 @@ from rekadapter.backends.rekognition.calls import Answer, Caller, NoFace, Reques
 from rekadapter.backends.rekognition.errors import says_unknown_face
 from rekadapter.backends.rekognition.images import (
     CROP_FACTORS,
-    ImageLimits,
     crop_around,
     is_the_face_meant,
-    sendable,
     shorter_side_px,
 )
 from rekadapter.backends.rekognition.options import ADVISED_FACE_PX, MIN_IMAGE_SIDE_PX
+from rekadapter.backends.rekognition.transport import ImageTransport
 from rekadapter.backends.rekognition.users import FACE_ID, Access, RekognitionUsers
 from rekadapter.backends.rekognition.video import RekognitionVideo
 from rekadapter.errors import (
@@ -95,8 +95,6 @@ class Setup:
     region: str
     endpoint: str
     botocore_version: str
-    max_image_bytes: int
-    jpeg_quality: int
     min_face_px: int
     price_sources: tuple[str, ...] = ()
     video_minute_usd: float | None = None
@@ -116,22 +114,27 @@ class RekognitionRecognizer:
     """AWS Rekognition as a ``Recognizer``; safe to call from several threads.
 
     Every error of AWS arrives as one of ``rekadapter.errors`` with AWS's as its cause. "No face" is
-    a value. An image of over ``max_image_bytes`` is encoded again to fit; one of another format
-    than JPEG or PNG is sent as a JPEG of ``jpeg_quality``.
+    a value. An image that is larger than ``images`` sends is encoded again to fit; one of another
+    format than JPEG or PNG is sent as a JPEG.
     """
 
     def __init__(
-        self, caller: Caller, setup: Setup, *, sleep: Callable[[float], None] = time.sleep
+        self,
+        caller: Caller,
+        setup: Setup,
+        images: ImageTransport,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._caller = caller
         self._setup = setup
-        self._limits = ImageLimits(setup.max_image_bytes, setup.jpeg_quality)
+        self._images = images
         self._closed = False
-        self._capabilities = _capabilities(setup)
-        self._requests = Calls(self._call, self._on_gallery, self._sendable)
+        self._capabilities = _capabilities(setup, images.described)
+        self._requests = Calls(self._call, self._on_gallery, self._sent_as)
         self._plain = RekognitionAnalysis(self._requests)
         self._users = RekognitionUsers(
-            Access(self._on_gallery, self._pages_of, self._sendable, self.describe_gallery)
+            Access(self._on_gallery, self._pages_of, self._sent_as, self.describe_gallery)
         )
         self._video = RekognitionVideo(
             self._call, self._pages, minute_usd=setup.video_minute_usd, sleep=sleep
@@ -152,6 +155,7 @@ class RekognitionRecognizer:
     def close(self) -> None:
         if not self._closed:
             self._closed = True
+            self._images.close()
             self._caller.close()
 
     # -- detecting and verifying
@@ -176,18 +180,8 @@ class RekognitionRecognizer:
         Where AWS refuses the pair, DetectFaces on each image tells which one has no face.
         """
         answers.check_threshold(threshold)
-        request = self._request(
-            "CompareFaces",
-            {
-                "SourceImage": self._sendable(source),
-                "TargetImage": self._sendable(target),
-                "SimilarityThreshold": MATCH_ALL.value,
-                "QualityFilter": quality.value,
-            },
-            f"a pair of images of {source.size} and {target.size}",
-        )
         try:
-            answer = self._caller.ask(request)
+            answer = self._compared(source, target, quality)
         except InvalidRequestError:
             failure = self._image_without_face(source, target)
             if failure is None:
@@ -204,6 +198,21 @@ class RekognitionRecognizer:
                 source=answers.detected_face(data["SourceImageFace"], source.size),
                 comparisons=answers.comparisons(data, threshold, target.size),
                 original=(answer.original,),
+            )
+
+    def _compared(self, source: Image, target: Image, quality: QualityFilter) -> Answer | NoFace:
+        with self._sent_as(source) as source_sent, self._sent_as(target) as target_sent:
+            return self._caller.ask(
+                self._request(
+                    "CompareFaces",
+                    {
+                        "SourceImage": source_sent,
+                        "TargetImage": target_sent,
+                        "SimilarityThreshold": MATCH_ALL.value,
+                        "QualityFilter": quality.value,
+                    },
+                    f"a pair of images of {source.size} and {target.size}",
+                )
             )
 
     def _image_without_face(self, source: Image, target: Image) -> Verification | None:
@@ -364,19 +373,20 @@ class RekognitionRecognizer:
         return result, (answer.original,)
 
     def _search_image(self, image: Image, query: _Query) -> Answer | NoFace:
-        return self._caller.ask(
-            self._request(
-                "SearchFacesByImage",
-                {
-                    **_in_collection(query.gallery),
-                    "Image": self._sendable(image),
-                    "FaceMatchThreshold": float(query.threshold.value),
-                    "MaxFaces": int(query.limit),
-                    "QualityFilter": query.quality.value,
-                },
-                f"gallery '{query.gallery}'",
+        parameters = {
+            **_in_collection(query.gallery),
+            "FaceMatchThreshold": float(query.threshold.value),
+            "MaxFaces": int(query.limit),
+            "QualityFilter": query.quality.value,
+        }
+        with self._sent_as(image) as sent:
+            return self._caller.ask(
+                self._request(
+                    "SearchFacesByImage",
+                    {"Image": sent, **parameters},
+                    f"gallery '{query.gallery}'",
+                )
             )
-        )
 
     def search(
         self, gallery: GalleryId, face_id: FaceId, *, threshold: ComparisonScore, limit: int = 5
@@ -421,9 +431,9 @@ class RekognitionRecognizer:
 
     # -- calls
 
-    def _sendable(self, image: Image) -> dict[str, bytes]:
+    def _sent_as(self, image: Image) -> AbstractContextManager[Mapping[str, Any]]:
         self._refuse_if_closed()
-        return {"Bytes": sendable(image, self._limits)}
+        return self._images.sent(image)
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
@@ -521,7 +531,7 @@ def _judged(
     return FaceIdentification(face, found)
 
 
-def _capabilities(setup: Setup) -> Capabilities:
+def _capabilities(setup: Setup, images: str) -> Capabilities:
     return Capabilities(
         backend=setup.backend,
         model="AWS Rekognition (each collection keeps the face model it was made with)",
@@ -543,6 +553,7 @@ def _capabilities(setup: Setup) -> Capabilities:
             "region": setup.region,
             "endpoint": setup.endpoint,
             "botocore": setup.botocore_version,
+            "images": images,
             "threshold": (
                 "80 is the default AWS ships; AWS advises 99 or more, with trained human review, "
                 "where civil rights, law enforcement or access to a building are at stake"

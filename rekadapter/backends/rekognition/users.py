@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -57,11 +58,11 @@ FACE_ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0
 @dataclass(frozen=True, slots=True)
 class Access:
     """What users need of the recognizer they belong to: a call on a gallery, a listing of it, an
-    image as it may be sent, and a look whether the gallery is there."""
+    image as it is sent, and a look whether the gallery is there."""
 
     call: Callable[[str, GalleryId, Mapping[str, Any]], Answer]
     pages: Callable[[str, GalleryId], Iterator[Answer]]
-    sendable: Callable[[Image], dict[str, bytes]]
+    sent_as: Callable[[Image], AbstractContextManager[Mapping[str, Any]]]
     look_at: Callable[[GalleryId], object]
 
 
@@ -161,15 +162,12 @@ class RekognitionUsers:
     ) -> UserIdentification:
         """SearchUsersByImage."""
         _check(threshold, limit)
-        answer = self._access.call(
-            "SearchUsersByImage",
-            gallery,
-            {
-                "Image": self._access.sendable(image),
-                "QualityFilter": quality.value,
-                **_asked(threshold, limit),
-            },
-        )
+        with self._access.sent_as(image) as sent:
+            answer = self._access.call(
+                "SearchUsersByImage",
+                gallery,
+                {"Image": sent, "QualityFilter": quality.value, **_asked(threshold, limit)},
+            )
         matches = _matches(answer, threshold, limit)
         with understanding(answer) as data:
             searched = data.get("SearchedFace")

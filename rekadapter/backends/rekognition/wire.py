@@ -223,9 +223,13 @@ class Wire:
         self._counting = False
 
     def attach(self, client: Any) -> None:  # noqa: ANN401 - boto3 makes client classes at run time
-        """Watch ``client`` from now on; where botocore's inside has changed, sizes are computed."""
-        client.meta.events.register("before-send.rekognition", self._before_send)
-        client.meta.events.register("before-parse.rekognition", self._before_parse)
+        """Watch ``client`` from now on; where botocore's inside has changed, sizes are computed.
+
+        Several clients may be watched, of several services.
+        """
+        service = client.meta.service_model.service_id.hyphenize()
+        client.meta.events.register(f"before-send.{service}", self._before_send)
+        client.meta.events.register(f"before-parse.{service}", self._before_parse)
         try:
             pools = counting_pools(self.current)
             session = client._endpoint.http_session  # no public seam
@@ -241,9 +245,11 @@ class Wire:
         return getattr(self._local, "exchange", None)
 
     @contextmanager
-    def exchange(self) -> Iterator[Exchange]:
-        """Counts what this thread sends and receives inside the block."""
+    def exchange(self, *, paced: bool = True) -> Iterator[Exchange]:
+        """Counts what this thread sends and receives inside the block; what is not ``paced`` does
+        not wait for the uplink."""
         exchange = Exchange(counting=self._counting)
+        exchange.granted = not paced
         self._local.exchange = exchange
         try:
             yield exchange
