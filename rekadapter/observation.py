@@ -74,7 +74,9 @@ class Observation:
 
     A frame without a face, or whose request failed, is one observation with ``box`` None and the
     reason in ``decision``; ``error`` then holds the failure's text. ``age_seconds`` is how long
-    before the answer the frame came, queueing included; None where it was not measured.
+    before the answer the frame came, queueing included; None where it was not measured. ``late``
+    says that the frame waited on disk because the uplink was gone; ``captured_at`` is then the
+    frame's own time.
     """
 
     backend: str
@@ -94,6 +96,8 @@ class Observation:
     thumbnail: str | None = None
     """file name under ``faces/`` in the run directory, where faces are kept"""
     age_seconds: float | None = None
+    late: bool = False
+    captured_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +117,13 @@ class TrackRecord:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """A request, and the frame it was made for (None: enrollment and other housekeeping)."""
+    """A request, and the frame it was made for (None: enrollment and other housekeeping); ``late``
+    if the frame had waited for the uplink."""
 
     request: RequestRecord
     camera: CameraId | None = None
     frame: int | None = None
+    late: bool = False
 
 
 @dataclass(slots=True)

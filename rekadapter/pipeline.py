@@ -14,14 +14,19 @@ Every hand-over is bounded: a slow sink holds back the workers, slow workers fil
 outbox, and a full outbox holds back the camera (a file waits; a live camera drops its oldest
 frame). A frame of which a gate lets nothing pass is counted under the gate's cause; one that a
 worker took gives exactly one answer, whatever happens. So the counts close in every mode.
+
+A lane with a standby (``uplink/spooling.py``) keeps frames on disk while its uplink is gone. Such a
+frame counts as dropped, ``spooled``, until a late answer says what became of it.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -54,7 +59,9 @@ from rekadapter.sinks.sink import RunOutcome, Sink
 from rekadapter.tracking import DecisionRules, TrackingRules
 from rekadapter.types import CameraId
 from rekadapter.uplink.outbox import Outbox, Terms
-from rekadapter.uplink.uploader import STOPPED, Answer, AskOptions, Job, Lane, Uploader
+from rekadapter.uplink.spool import SPOOLED
+from rekadapter.uplink.spooling import SpoolingLane
+from rekadapter.uplink.uploader import STALE, STOPPED, Answer, AskOptions, Job, Lane, Late, Uploader
 
 __all__ = ["Lane", "ProgressListener", "RunOptions", "RunOutcome", "run_feeds"]
 
@@ -201,6 +208,9 @@ class _Run:
         self._interrupted = False
         self._sink_works = True
         self._settled = threading.Condition()
+        self._standbys = {lane.name: lane.standby for lane in lanes if lane.standby is not None}
+        self._spooled: Counter[tuple[str, CameraId]] = Counter()
+        """pictures of people that wait in a spool, under the condition above"""
 
     def to_its_end(self) -> RunOutcome:
         threads: list[threading.Thread] = []
@@ -232,6 +242,8 @@ class _Run:
         if len(set(own)) != len(own):
             raise ConfigError("a gate that follows people serves one backend: give each its own")
         for lane in self._lanes:
+            if lane.standby is not None and lane.upload_bytes is None:
+                raise ConfigError(f"'{lane.name}' sends nothing over an uplink: it needs no spool")
             scale = lane.recognizer.capabilities.score_scale
             if lane.threshold.scale != scale:
                 raise ScaleMismatchError(
@@ -273,19 +285,17 @@ class _Run:
             for gate in self._gates.values():
                 if isinstance(gate, FollowsFaces):
                     gate.open(feed)
-        workers = [(lane, number) for lane in self._lanes for number in range(lane.workers)]
+        works = [work for lane in self._lanes for work in self._works(lane)]
         no_more_frames = _Countdown(len(self._feeds), self._close_outboxes)
-        no_more_answers = _Countdown(len(workers), self._results.close)
+        no_more_answers = _Countdown(len(works), self._results.close)
         threads = [
             threading.Thread(
                 name=f"camera {feed.spec.camera}", target=self._read, args=(feed, no_more_frames)
             )
             for feed in self._feeds
         ] + [
-            threading.Thread(
-                name=f"{lane.name} {number}", target=self._work, args=(lane, no_more_answers)
-            )
-            for lane, number in workers
+            threading.Thread(name=name, target=self._guarded, args=(work, no_more_answers))
+            for name, work in works
         ]
         for thread in threads:
             thread.start()
@@ -345,7 +355,8 @@ class _Run:
             if not look.probes:
                 self._drop(frame.camera, name, look.cause)
                 continue
-            job = Job(frame, look.probes, look.followed, time.perf_counter())
+            now = time.perf_counter(), datetime.now(UTC)
+            job = Job(frame, look.probes, look.followed, *now)
             if feed.live:
                 for displaced in outbox.replace(frame.camera, job, _terms(job, live=True)):
                     self._lose(displaced, name, STOPPED if self._stop.is_set() else REPLACED)
@@ -356,38 +367,65 @@ class _Run:
 
     def _wait_for_answers(self, camera: CameraId, lane: str) -> None:
         """What a gate that follows people asks next depends on what it heard: a file waits for the
-        answers, so that a run of it can be repeated."""
+        answers, so that a run of it can be repeated; not for those that wait for the uplink."""
         gate = self._gates[lane]
         if not isinstance(gate, FollowsFaces):
             return
+        standby = self._standbys.get(lane)
         with self._settled:
-            self._settled.wait_for(lambda: self._stop.is_set() or not gate.under_way(camera))
+            while gate.under_way(camera) > self._spooled[lane, camera] and not self._stop.is_set():
+                if standby is not None and standby.watch.lost:
+                    return
+                self._settled.wait(_LOOK_SECONDS)
 
     # --- workers ------------------------------------------------------------------------------
 
-    def _work(self, lane: Lane, countdown: _Countdown) -> None:
+    def _works(self, lane: Lane) -> Iterator[tuple[str, Callable[[], None]]]:
+        """What the threads of a lane do, by the threads' names."""
         options = self._options
-        try:
-            uploader = Uploader(
+        uploader = Uploader(
+            lane,
+            AskOptions(options.limit, options.faces, options.keep_faces),
+            attributed_to=self._sink.attributed_to,
+        )
+        serve: Callable[[], None] = functools.partial(self._serve, lane, uploader)
+        if lane.standby is not None:
+            spooling = SpoolingLane(
                 lane,
-                AskOptions(options.limit, options.faces, options.keep_faces),
-                attributed_to=self._sink.attributed_to,
+                uploader,
+                self._outboxes[lane.name],
+                hand_over=self._answer,
+                fail=self._fail,
+                stop=self._stop,
             )
-            outbox = self._outboxes[lane.name]
-            while (taken := outbox.take()) is not None:
-                if taken.stale:
-                    self._results.put(lane.name, uploader.stale(taken.item, taken.turn))
-                    continue
-                answer = uploader.ask(taken.item, taken.turn)
-                if answer.sent_bytes:
-                    outbox.charge(taken, answer.sent_bytes)
-                if answer.fatal and answer.error is not None:
-                    self._fail(answer.error)
-                self._results.put(lane.name, answer)
+            serve = spooling.serve
+            yield f"{lane.name} spool", spooling.keep_up
+        for number in range(lane.workers):
+            yield f"{lane.name} {number}", serve
+
+    def _guarded(self, work: Callable[[], None], countdown: _Countdown) -> None:
+        try:
+            work()
         except Exception as error:  # noqa: BLE001 - it travels to the calling thread
             self._fail(error)
         finally:
             countdown.one_less()
+
+    def _serve(self, lane: Lane, uploader: Uploader) -> None:
+        outbox = self._outboxes[lane.name]
+        while (taken := outbox.take()) is not None:
+            if taken.stale:
+                self._answer(uploader.unasked(taken.item, taken.turn, STALE))
+                continue
+            answer = uploader.ask(taken.item, taken.turn)
+            if answer.sent_bytes:
+                outbox.charge(taken, answer.sent_bytes)
+            self._answer(answer)
+
+    def _answer(self, answer: Answer) -> None:
+        if answer.fatal and answer.error is not None:
+            self._fail(answer.error)
+        self._results.put(answer.backend, answer)
 
     # --- the calling thread -------------------------------------------------------------------
 
@@ -408,24 +446,52 @@ class _Run:
     def _write(self, answer: Answer) -> None:
         recorder = self._recorders[answer.backend, answer.camera]
         if not self._sink_works:
-            self._drop(answer.camera, answer.backend, NOT_WRITTEN)
-            self._settle(answer.backend, answer.camera, answer.frame, answer.asked)
+            self._not_written(answer)
             return
         try:
-            for written in recorder.take(answer):
-                self._tally(written)
+            if answer.late is not None:
+                recorder.late(answer)
+                self._tally_late(answer, answer.late)
+            else:
+                for written in recorder.take(answer):
+                    self._tally(written)
             self._end_tracks(answer.backend, answer.camera)
         except Exception as error:  # noqa: BLE001 - raised again once every thread has ended
             self._sink_works = False
             self._fail(error)
 
+    def _not_written(self, answer: Answer) -> None:
+        if answer.late is None:  # else the frame is counted already, and waits on
+            waits = answer.dropped == SPOOLED
+            self._drop(answer.camera, answer.backend, SPOOLED if waits else NOT_WRITTEN)
+        self._settle(answer.backend, answer.camera, answer.frame, answer.asked)
+
     def _tally(self, written: Answer) -> None:
         self._outboxes[written.backend].settle(written.camera)
+        if written.dropped == SPOOLED:
+            self._drop(written.camera, written.backend, SPOOLED)
+            with self._settled:
+                self._spooled[written.backend, written.camera] += len(written.asked)
+                self._settled.notify_all()
+            return
         if written.dropped is None:
             self._count.processed(written.camera, written.backend)
             self._progress.frame_done(written.camera, written.backend)
         else:
             self._drop(written.camera, written.backend, written.dropped)
+        self._settle_heard(written)
+
+    def _tally_late(self, written: Answer, late: Late) -> None:
+        """What is written down is not asked again; what it said of people is heard like any other
+        answer."""
+        self._standbys[written.backend].spool.settle(late.key, late.rest)
+        if written.dropped != SPOOLED:
+            self._count.moved(written.camera, written.backend, SPOOLED, written.dropped)
+        with self._settled:
+            self._spooled[written.backend, written.camera] -= len(written.asked)
+        self._settle_heard(written)
+
+    def _settle_heard(self, written: Answer) -> None:
         threshold = self._thresholds[written.backend]
         faces = zip(written.tracks or (), written.faces, strict=False)
         fates = {track: verdict_of(face, threshold) for track, face in faces}
@@ -449,9 +515,7 @@ class _Run:
         while threads and not self._results.exhausted:
             taken = self._results.take()
             if taken is not None:
-                answer = taken.item
-                self._drop(answer.camera, answer.backend, NOT_WRITTEN)
-                self._settle(answer.backend, answer.camera, answer.frame, answer.asked)
+                self._not_written(taken.item)
 
     def _finished(self) -> RunOutcome:
         self._close_recorders()
@@ -473,6 +537,9 @@ class _Run:
         return outcome
 
     def _close_recorders(self) -> None:
+        for name, standby in self._standbys.items():
+            for ticket in standby.spool.tickets():
+                self._settle(name, ticket.camera, ticket.frame, ticket.tracks)
         for (name, camera), recorder in self._recorders.items():
             for answer in recorder.unwritten():
                 self._drop(camera, name, answer.dropped or NOT_WRITTEN)

@@ -161,6 +161,16 @@ class BoundingBox:
             self.height * region.height,
         )
 
+    def seen_from(self, region: BoundingBox) -> BoundingBox:
+        """This box as fractions of ``region``, a part of the same image that is not empty: it
+        undoes ``within``."""
+        return BoundingBox(
+            (self.left - region.left) / region.width,
+            (self.top - region.top) / region.height,
+            self.width / region.width,
+            self.height / region.height,
+        )
+
     @staticmethod
     def around(points: Iterable[Point]) -> BoundingBox:
         """The smallest box around at least one point."""

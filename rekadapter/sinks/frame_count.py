@@ -62,6 +62,20 @@ class FrameCount:
         with self._lock:
             self._counts[camera].dropped[backend][cause] += 1
 
+    def moved(self, camera: CameraId, backend: str, cause: str, to: str | None) -> None:
+        """A frame that was counted under ``cause`` came to something else after all: another cause,
+        or an answer (None)."""
+        with self._lock:
+            counts = self._counts[camera]
+            causes = counts.dropped[backend]
+            causes[cause] -= 1
+            if not causes[cause]:
+                del causes[cause]
+            if to is None:
+                counts.processed[backend] += 1
+            else:
+                causes[to] += 1
+
     def away(self, camera: CameraId, lasts: float) -> None:
         """A live camera is away and has been for so many seconds; said again while that lasts."""
         with self._lock:

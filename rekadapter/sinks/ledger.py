@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from rekadapter.observation import LedgerEntry, Spent
 from rekadapter.recognizer import RequestRecord
 from rekadapter.types import CameraId
+
+_NOBODYS: Final = (None, None, False)
 
 
 class Ledger:
@@ -27,15 +30,15 @@ class Ledger:
         self._listener: Callable[[LedgerEntry], None] | None = None
 
     @contextmanager
-    def attributed_to(self, camera: CameraId, frame: int) -> Iterator[Spent]:
-        """Requests of this thread inside the context were made for this frame; what they come to
-        is added up in the value given."""
+    def attributed_to(self, camera: CameraId, frame: int, *, late: bool = False) -> Iterator[Spent]:
+        """Requests of this thread inside the context were made for this frame, ``late`` if it
+        waited for the uplink; what they come to is added up in the value given."""
         spent = Spent()
-        self._thread.frame, self._thread.spent = (camera, frame), spent
+        self._thread.frame, self._thread.spent = (camera, frame, late), spent
         try:
             yield spent
         finally:
-            self._thread.frame, self._thread.spent = (None, None), None
+            self._thread.frame, self._thread.spent = _NOBODYS, None
 
     def record(self, request: RequestRecord) -> None:
         """Writes one entry, or keeps it until there is somewhere to write.
@@ -43,11 +46,11 @@ class Ledger:
         Raises:
             OutputError: it cannot be written.
         """
-        camera, frame = getattr(self._thread, "frame", (None, None))
+        camera, frame, late = getattr(self._thread, "frame", _NOBODYS)
         spent = getattr(self._thread, "spent", None)
         if spent is not None:
             spent.sent_bytes += request.bytes_sent
-        entry = LedgerEntry(request, camera, frame)
+        entry = LedgerEntry(request, camera, frame, late)
         with self._lock:
             if self._listener is not None:
                 self._listener(entry)

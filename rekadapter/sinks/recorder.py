@@ -18,6 +18,7 @@ from rekadapter.tracking import (
     decide,
 )
 from rekadapter.types import CameraId, DetectedFace, FaceIdentification, Reason, SubjectId
+from rekadapter.uplink.spool import SPOOLED
 from rekadapter.uplink.uploader import Answer
 
 
@@ -36,7 +37,8 @@ class Recorder:
     also where the track went astray to another person.
 
     Where a gate follows the people, its tracks are taken as they are: answers come numbered, and
-    ``end`` is told which tracks are over.
+    ``end`` is told which tracks are over. A late answer then counts for its track like any other.
+    Without such a gate the faces of a late answer get no track: those of its time are over.
     """
 
     def __init__(
@@ -58,21 +60,45 @@ class Recorder:
         self._prefix = thumbnail_prefix
         self._early: dict[int, Answer] = {}
         self._next_turn = 0
+        self._passed: set[int] = set()
         self._best: dict[int, dict[SubjectId | None, _BestFace]] = {}
 
     def take(self, answer: Answer) -> Iterator[Answer]:
         """Keeps ``answer`` until those before it are there, then writes; gives back each answer
-        that is written. To be run to its end.
+        that is written. A frame that waits for the uplink is passed over, and given back at once.
+        To be run to its end.
 
         Raises:
             OutputError: the sink cannot write; what is not written stays in ``unwritten``.
         """
-        self._early[answer.turn] = answer
-        while (due := self._early.get(self._next_turn)) is not None:
+        if answer.dropped == SPOOLED:
+            self._pass_over(answer)
+            yield answer
+        else:
+            self._early[answer.turn] = answer
+        while (due := self._due()) is not None:
             self._write(due)
             del self._early[self._next_turn]
             self._next_turn += 1
             yield due
+
+    def late(self, answer: Answer) -> None:
+        """Writes a late answer, in whatever order they come.
+
+        Raises:
+            OutputError: the sink cannot write.
+        """
+        self._keep_originals(answer)
+        if answer.tracks is not None:
+            self._casebook.see(zip(answer.tracks, answer.faces, strict=True))
+        places = [place for place, face in enumerate(answer.faces) if not _not_asked(face)]
+        for place in places:
+            track = None if answer.tracks is None else answer.tracks[place]
+            self._write_face(answer, place, track)
+        if answer.error is not None:
+            self._sink.observe(self._failed(answer, answer.error))
+        elif answer.dropped is None and not places:
+            self._sink.observe(self._no_face(answer))
 
     def unwritten(self) -> tuple[Answer, ...]:
         """Answers that were taken and not written."""
@@ -88,7 +114,26 @@ class Recorder:
         """Ends and writes every track that was followed here."""
         self._end(self._tracker.close())
 
+    def _due(self) -> Answer | None:
+        while self._next_turn in self._passed:
+            self._passed.remove(self._next_turn)
+            self._next_turn += 1
+        return self._early.get(self._next_turn)
+
+    def _pass_over(self, answer: Answer) -> None:
+        """Its turn is given away; who was seen together in the frame is certain already."""
+        self._passed.add(answer.turn)
+        if answer.tracks is not None:
+            self._casebook.see(zip(answer.tracks, answer.faces, strict=True))
+
     def _write(self, answer: Answer) -> None:
+        self._keep_originals(answer)
+        if answer.error is not None:
+            self._sink.observe(self._failed(answer, answer.error))
+        elif answer.dropped is None:
+            self._write_faces(answer)
+
+    def _keep_originals(self, answer: Answer) -> None:
         for one in answer.original:
             self._sink.keep_answer(
                 OriginalAnswer(
@@ -100,22 +145,21 @@ class Recorder:
                     one.json,
                 )
             )
-        if answer.error is not None:
-            self._sink.observe(self._failed(answer, answer.error))
-        elif answer.dropped is None:
-            self._write_faces(answer)
 
     def _write_faces(self, answer: Answer) -> None:
         followed = self._followed(answer)
         self._end(followed.ended)
         if not answer.faces:
-            reason = answer.failure.reason if answer.failure else Reason.NO_FACE
-            self._sink.observe(self._observation(answer, _unknown(reason)))
-        for place, (face, track) in enumerate(zip(answer.faces, followed.tracks, strict=True)):
-            seen = self._of_face(answer, face, track)
-            if track is not None and answer.thumbnails and answer.thumbnails[place]:
-                self._keep_better(track, seen, face.face, answer.thumbnails[place])
-            self._sink.observe(seen)
+            self._sink.observe(self._no_face(answer))
+        for place in range(len(answer.faces)):
+            self._write_face(answer, place, followed.tracks[place])
+
+    def _write_face(self, answer: Answer, place: int, track: int | None) -> None:
+        face = answer.faces[place]
+        seen = self._of_face(answer, face, track)
+        if track is not None and answer.thumbnails and answer.thumbnails[place]:
+            self._keep_better(track, seen, face.face, answer.thumbnails[place])
+        self._sink.observe(seen)
 
     def _followed(self, answer: Answer) -> Followed:
         if answer.tracks is None:
@@ -136,6 +180,10 @@ class Recorder:
             candidates=tuple(CandidateRecord.of(candidate) for candidate in face.candidates),
         )
 
+    def _no_face(self, answer: Answer) -> Observation:
+        reason = answer.failure.reason if answer.failure else Reason.NO_FACE
+        return self._observation(answer, _unknown(reason))
+
     def _failed(self, answer: Answer, error: Exception) -> Observation:
         text = str(error) or type(error).__name__
         decision = _unknown(Reason.REQUEST_FAILED)
@@ -150,6 +198,8 @@ class Recorder:
             decision=decision,
             latency_seconds=answer.latency_seconds,
             age_seconds=answer.age_seconds,
+            late=answer.late is not None,
+            captured_at=answer.late.captured_at if answer.late else None,
         )
 
     def _keep_better(self, track: int, seen: Observation, face: DetectedFace, jpeg: bytes) -> None:
@@ -191,6 +241,10 @@ def _with_reason(track: EndedTrack, settled: Settled) -> EndedTrack:
     if settled.unasked is None or track.decision.subject is not None:
         return track
     return replace(track, decision=_unknown(settled.unasked))
+
+
+def _not_asked(face: FaceIdentification) -> bool:
+    return face.not_searched is not None and face.not_searched.reason is Reason.NOT_ASKED
 
 
 def _unknown(reason: Reason) -> Decision:

@@ -113,8 +113,10 @@ class RunDirectory:
         kept.write_to(files.ledger.append)
         return cls(path, record, kept, files)
 
-    def attributed_to(self, camera: CameraId, frame: int) -> AbstractContextManager[Spent]:
-        return self.ledger.attributed_to(camera, frame)
+    def attributed_to(
+        self, camera: CameraId, frame: int, *, late: bool = False
+    ) -> AbstractContextManager[Spent]:
+        return self.ledger.attributed_to(camera, frame, late=late)
 
     def observe(self, observation: Observation) -> None:
         self._files.observations.append(observation)

@@ -41,9 +41,11 @@ class Sink(Protocol):
     Every method but ``attributed_to`` may raise ``OutputError``.
     """
 
-    def attributed_to(self, camera: CameraId, frame: int) -> AbstractContextManager[Spent | None]:
-        """Requests made by this thread inside the context are made for this frame; gives what they
-        come to, None where nobody adds it up."""
+    def attributed_to(
+        self, camera: CameraId, frame: int, *, late: bool = False
+    ) -> AbstractContextManager[Spent | None]:
+        """Requests made by this thread inside the context are made for this frame, ``late`` if it
+        waited for the uplink; gives what they come to, None where nobody adds it up."""
         ...
 
     def observe(self, observation: Observation) -> None: ...

@@ -6,7 +6,8 @@ from rekadapter.uplink.outbox import Outbox, Taken, Terms
 from rekadapter.uplink.pacer import PacedUpload, UplinkPacer, UplinkState
 from rekadapter.uplink.schedule import Schedule
 from rekadapter.uplink.spending import PriceCaps, Spending, SpentSoFar
-from rekadapter.uplink.spool import Spool, SpooledProbe
+from rekadapter.uplink.spool import Spool, parse_size
+from rekadapter.uplink.spooled import SpooledFrame, SpooledPicture
 
 __all__ = [
     "LinkRate",
@@ -18,12 +19,14 @@ __all__ = [
     "Spending",
     "SpentSoFar",
     "Spool",
-    "SpooledProbe",
+    "SpooledFrame",
+    "SpooledPicture",
     "Taken",
     "Terms",
     "TokenBucket",
     "UplinkPacer",
     "UplinkState",
     "parse_rate",
+    "parse_size",
     "request_budget",
 ]

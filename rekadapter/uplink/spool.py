@@ -1,253 +1,310 @@
-"""Probes that wait on disk for an uplink that is gone: bounded, whole or not there, newest first.
+"""Frames that wait on disk for an uplink that is gone: bounded, whole or not there, newest first.
 
-Each probe is one file, written beside its final name, synced, and renamed: after a crash it is
-there with every byte or not at all. Its key says what it is a probe of, so that the same probe put
-twice is one, and one that was acknowledged is gone for good. Between sending a probe and
-acknowledging it a crash leaves it waiting: it may then be sent again, because nobody knows whether
-it arrived.
+Each frame, or what of it is still to be asked about, is one file, written beside its final name,
+synced, and renamed: after a crash it is there with every byte or not at all. Once a frame is
+answered and its answer is written down, it is acknowledged: its file is gone for good. Between
+sending and acknowledging a crash leaves it waiting: it may then be sent again, because nobody knows
+whether its answer was kept.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import bisect
+import fcntl
 import logging
 import os
-import struct
+import re
 import threading
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import BinaryIO, Final, Self
 
-from rekadapter.errors import OutputError
-from rekadapter.types import BoundingBox, CameraId
+from rekadapter.errors import ConfigError, OutputError
+from rekadapter.uplink.spooled import SUFFIX, SpooledFrame, Ticket, key_of
 
 logger = logging.getLogger(__name__)
 
-_MAGIC: Final = b"rekspool1"
-_LENGTH: Final = struct.Struct(">I")
-_SUFFIX: Final = ".probe"
+SPOOLED: Final = "spooled"
+"""the uplink was gone: the frame waits on disk, and nobody has answered for it yet"""
+SPOOL_FULL: Final = "spool_full"
+"""the frame waited for an uplink and was given up for newer ones"""
+SPOOL_DAMAGED: Final = "spool_damaged"
+"""the frame waited for an uplink and could not be read again"""
+NOT_SPOOLED: Final = "not_spooled"
+"""the uplink was gone and the frame could not be written to the spool either"""
+
 _UNFINISHED: Final = ".unfinished"
-_KEY_HEX: Final = 32
-_OLDEST_FIRST_DIGITS: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class SpooledProbe:
-    """An encoded picture to ask ``backend`` about, and where in which frame it was cut from.
-    ``captured_at`` knows its time zone."""
-
-    backend: str
-    camera: CameraId
-    frame: int
-    seconds: float
-    captured_at: datetime
-    region: BoundingBox
-    encoded: bytes
-
-    def __post_init__(self) -> None:
-        if self.captured_at.tzinfo is None:
-            raise ValueError("captured_at needs a time zone")
-
-    @property
-    def key(self) -> str:
-        """The same for the same picture of the same frame for the same backend."""
-        return hashlib.sha256(self._header() + self.encoded).hexdigest()[:_KEY_HEX]
-
-    def _header(self) -> bytes:
-        region = self.region
-        facts = {
-            "backend": self.backend,
-            "camera": self.camera,
-            "frame": self.frame,
-            "seconds": self.seconds,
-            "captured_at": self.captured_at.isoformat(),
-            "region": [region.left, region.top, region.width, region.height],
-        }
-        return json.dumps(facts, sort_keys=True).encode()
-
-    def to_bytes(self) -> bytes:
-        """The whole file: magic, digest of the rest, length of the header, header, picture."""
-        header = self._header()
-        rest = _LENGTH.pack(len(header)) + header + self.encoded
-        return _MAGIC + hashlib.sha256(rest).digest() + rest
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> SpooledProbe:
-        """Raises ValueError for anything that ``to_bytes`` did not write."""
-        digest_at, rest_at = len(_MAGIC), len(_MAGIC) + hashlib.sha256().digest_size
-        rest = data[rest_at:]
-        whole = hashlib.sha256(rest).digest() == data[digest_at:rest_at]
-        if not data.startswith(_MAGIC) or not whole:
-            raise ValueError("damaged, or no spooled probe")
-        (length,) = _LENGTH.unpack_from(rest)
-        header, picture = rest[_LENGTH.size : _LENGTH.size + length], rest[_LENGTH.size + length :]
-        facts = json.loads(header)
-        return cls(
-            backend=facts["backend"],
-            camera=CameraId(facts["camera"]),
-            frame=facts["frame"],
-            seconds=facts["seconds"],
-            captured_at=datetime.fromisoformat(facts["captured_at"]),
-            region=BoundingBox(*facts["region"]),
-            encoded=picture,
-        )
+_LOCK_FILE: Final = "lock"
+_BLOCK_BYTES: Final = 4096
+"""What a file takes on disk comes in steps of this on the usual file systems."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    path: Path
+    name: str
     size: int
-
-    @property
-    def key(self) -> str:
-        return self.path.stem.rpartition("-")[2]
+    ticket: Ticket | None
 
 
 class Spool:
-    """A folder of probes, at most ``limit_bytes`` of them: a full one gives up its oldest.
+    """A folder of frames that takes at most ``limit_bytes`` on disk: a full one gives up its
+    oldest.
 
-    Every probe put is in the end acknowledged, given up, or still there: ``put`` and ``newest``
-    tell which. Safe to use from any thread; one process at a time.
+    Every frame put is in the end acknowledged, given up, damaged, or still there: ``put``,
+    ``damaged`` and ``tickets`` tell which. Safe to use from any thread; only one process at a time
+    may have it open. To be closed; a folder with nothing left in it is removed then.
     """
 
-    def __init__(self, folder: Path, limit_bytes: int) -> None:
+    def __init__(self, folder: Path, limit_bytes: float) -> None:
         """Opens or makes ``folder`` and finds what a former run has left.
 
         Raises:
-            OutputError: it cannot be used.
+            OutputError: it cannot be used, or another process uses it.
         """
         self._folder = folder
         self._limit = limit_bytes
-        self._lock = threading.Lock()
-        self._out: set[str] = set()
-        self._gone: set[str] = set()
+        self._mutex = threading.Lock()
+        self._damaged: list[Ticket | None] = []
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds faces
+            self._lock_file = self._locked()
             for path in folder.glob(f"*{_UNFINISHED}"):
                 path.unlink()
-            found = sorted(folder.glob(f"*{_SUFFIX}"))
-            self._entries = {
-                entry.key: entry for entry in (_Entry(path, path.stat().st_size) for path in found)
-            }
+            names = sorted(path.name for path in folder.glob(f"*{SUFFIX}"))
+            sizes = {name: (folder / name).stat().st_size for name in names}
         except OSError as error:
             raise self._unusable(error) from error
+        found = (_Entry(name, _on_disk(sizes[name]), None) for name in names)
+        self._entries = {key_of(entry.name): entry for entry in found}
+        self._waiting = names
+        """names of those that are not out, oldest first"""
+        self._held = sum(entry.size for entry in self._entries.values())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets other processes use it. May be called twice."""
+        with self._mutex:
+            if self._lock_file.closed:
+                return
+            try:
+                if not self._entries:
+                    (self._folder / _LOCK_FILE).unlink(missing_ok=True)
+                    self._folder.rmdir()
+            except OSError as error:
+                logger.warning("%s", self._unusable(error))
+            self._lock_file.close()
 
     def __len__(self) -> int:
-        with self._lock:
+        """Frames that wait, and those that are out."""
+        with self._mutex:
             return len(self._entries)
 
     @property
-    def held_bytes(self) -> int:
-        with self._lock:
-            return sum(entry.size for entry in self._entries.values())
+    def folder(self) -> Path:
+        return self._folder
 
-    def put(self, probe: SpooledProbe) -> int:
-        """Keeps a probe; returns how many were given up for it, itself included where it is larger
-        than the spool. One that is there already, or was acknowledged, changes nothing.
+    @property
+    def waiting(self) -> int:
+        """Frames that ``newest`` could give."""
+        with self._mutex:
+            return len(self._waiting)
+
+    @property
+    def held_bytes(self) -> int:
+        """What all its frames take on disk."""
+        with self._mutex:
+            return self._held
+
+    def tickets(self) -> tuple[Ticket, ...]:
+        """Frames put or read by this object that are still there."""
+        with self._mutex:
+            return tuple(one.ticket for one in self._entries.values() if one.ticket is not None)
+
+    def put(self, frame: SpooledFrame, *, out: bool = False) -> tuple[Ticket, ...]:
+        """Keeps a frame; returns those given up for it, itself included where there is no room for
+        it at all. One that is there already changes nothing. ``out``: nobody gets it until it is
+        given back.
 
         Raises:
             OutputError: it cannot be written; it is not there then.
         """
-        data, key = probe.to_bytes(), probe.key
-        with self._lock:
-            if key in self._entries or key in self._gone:
-                return 0
-            if len(data) > self._limit:
-                return 1
-            try:
-                given_up = self._make_room(len(data))
-                self._entries[key] = self._written(probe, key, data)
-            except OSError as error:
-                raise self._unusable(error) from error
+        data, ticket = frame.to_bytes(), frame.ticket
+        size = _on_disk(len(data))
+        with self._mutex:
+            if ticket.key in self._entries:
+                return ()
+            if size > self._limit:
+                return (ticket,)
+            unfinished = self._write(frame.file_name, data)
+            given_up = self._make_room(size)
+            if self._held + size > self._limit:  # all the others are out
+                unfinished.unlink(missing_ok=True)
+                return (*given_up, ticket)
+            self._finish(unfinished, frame.file_name)
+            self._entries[ticket.key] = _Entry(frame.file_name, size, ticket)
+            self._held += size
+            if not out:
+                bisect.insort(self._waiting, frame.file_name)
         return given_up
 
-    def newest(self) -> SpooledProbe | None:
-        """The newest probe that is not out already; None where there is none. It is out until it is
-        acknowledged or given back. A damaged one is removed on the way.
+    def newest(self) -> SpooledFrame | None:
+        """The frame that came last of those that are not out; None where there is none. It is out
+        until it is acknowledged, shortened or given back. Damaged ones are removed on the way.
 
         Raises:
             OutputError: the folder cannot be read.
         """
-        with self._lock:
-            while True:
-                waiting = [key for key in self._entries if key not in self._out]
-                if not waiting:
-                    return None
-                key = max(waiting, key=lambda one: self._entries[one].path.name)
-                probe = self._read(key)
-                if probe is not None:
-                    self._out.add(key)
-                    return probe
+        with self._mutex:
+            while self._waiting:
+                name = self._waiting[-1]
+                frame = self._read(name)
+                self._waiting.pop()
+                if frame is not None:
+                    held = self._entries[key_of(name)]
+                    self._entries[key_of(name)] = _Entry(name, held.size, frame.ticket)
+                    return frame
+                self._damaged.append(self._entries[key_of(name)].ticket)
+                self._remove(key_of(name))
+        return None
+
+    def damaged(self) -> tuple[Ticket | None, ...]:
+        """Those found damaged since this was last asked; None where nobody knows what it was."""
+        with self._mutex:
+            found, self._damaged = tuple(self._damaged), []
+            return found
 
     def acknowledge(self, key: str) -> None:
-        """The probe was answered: it is removed and never comes back.
+        """The frame's answer is written down: it is removed and never comes back.
 
         Raises:
             OutputError: it cannot be removed.
         """
-        with self._lock:
-            self._gone.add(key)
+        with self._mutex:
             self._remove(key)
+
+    def shorten(self, rest: SpooledFrame) -> None:
+        """A part of the frame was answered, and the answer written down: only ``rest`` waits.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        data = rest.to_bytes()
+        with self._mutex:
+            held = self._entries.get(rest.key)
+            if held is None:
+                return
+            self._finish(self._write(held.name, data), held.name)
+            size = _on_disk(len(data))
+            self._held += size - held.size
+            self._entries[rest.key] = _Entry(held.name, size, rest.ticket)
+            bisect.insort(self._waiting, held.name)
+
+    def settle(self, key: str | None, rest: SpooledFrame | None) -> None:
+        """A late answer is written down: shortens the frame to its ``rest``, or acknowledges it.
+
+        Raises:
+            OutputError: that cannot be kept.
+        """
+        if rest is not None:
+            self.shorten(rest)
+        elif key is not None:
+            self.acknowledge(key)
 
     def give_back(self, key: str) -> None:
-        """The probe was not answered: it waits again."""
-        with self._lock:
-            self._out.discard(key)
+        """The frame was not answered: it waits again."""
+        with self._mutex:
+            entry = self._entries.get(key)
+            if entry is not None and not self._waits(entry.name):
+                bisect.insort(self._waiting, entry.name)
 
-    def _make_room(self, size: int) -> int:
-        given_up = 0
-        waiting = sorted(
-            (entry for entry in self._entries.values() if entry.key not in self._out),
-            key=lambda entry: entry.path.name,
-        )
-        held = sum(entry.size for entry in self._entries.values())
-        for entry in waiting:
-            if held + size <= self._limit:
-                break
-            self._remove(entry.key)
-            held -= entry.size
-            given_up += 1
-        return given_up
+    # --- with the mutex held ------------------------------------------------------------------
 
-    def _written(self, probe: SpooledProbe, key: str, data: bytes) -> _Entry:
-        moment = int(probe.captured_at.timestamp() * 1_000_000)
-        path = self._folder / f"{moment:0{_OLDEST_FIRST_DIGITS}d}-{key}{_SUFFIX}"
-        unfinished = path.with_suffix(_UNFINISHED)
-        with unfinished.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-        self._sync()
-        return _Entry(path, len(data))
+    def _make_room(self, size: int) -> tuple[Ticket, ...]:
+        given_up = []
+        while self._waiting and self._held + size > self._limit:
+            name = self._waiting[0]
+            ticket = self._entries[key_of(name)].ticket
+            if ticket is None:  # of a former run
+                frame = self._read(name)
+                ticket = None if frame is None else frame.ticket
+            self._remove(key_of(name))
+            if ticket is None:
+                self._damaged.append(None)
+            else:
+                given_up.append(ticket)
+        return tuple(given_up)
 
-    def _read(self, key: str) -> SpooledProbe | None:
+    def _waits(self, name: str) -> bool:
+        place = bisect.bisect_left(self._waiting, name)
+        return place < len(self._waiting) and self._waiting[place] == name
+
+    def _write(self, name: str, data: bytes) -> Path:
+        """Everything on disk under another name; nothing is left behind where that fails."""
+        unfinished = (self._folder / name).with_suffix(_UNFINISHED)
         try:
-            return SpooledProbe.from_bytes(self._entries[key].path.read_bytes())
+            with unfinished.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
+            unfinished.unlink(missing_ok=True)
             raise self._unusable(error) from error
-        except (ValueError, KeyError, TypeError, struct.error):
-            logger.warning("a spooled probe was damaged and is removed: %s", key)
-            self._remove(key)
-            return None
+        return unfinished
 
-    def _remove(self, key: str) -> None:
-        self._out.discard(key)
-        entry = self._entries.pop(key, None)
-        if entry is None:
-            return
+    def _finish(self, unfinished: Path, name: str) -> None:
         try:
-            entry.path.unlink(missing_ok=True)
+            unfinished.replace(self._folder / name)
             self._sync()
         except OSError as error:
             raise self._unusable(error) from error
 
+    def _read(self, name: str) -> SpooledFrame | None:
+        try:
+            return SpooledFrame.from_bytes((self._folder / name).read_bytes())
+        except (ValueError, FileNotFoundError):
+            logger.warning("a spooled frame was damaged and is removed: %s", name)
+            return None
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _remove(self, key: str) -> None:
+        entry = self._entries.get(key)
+        if entry is None:
+            return
+        try:
+            (self._folder / entry.name).unlink(missing_ok=True)
+            self._sync()
+        except OSError as error:
+            raise self._unusable(error) from error
+        del self._entries[key]
+        self._held -= entry.size
+        if self._waits(entry.name):
+            self._waiting.remove(entry.name)
+
+    def _locked(self) -> BinaryIO:
+        file = (self._folder / _LOCK_FILE).open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            raise OutputError(
+                f"the spool {self._folder} is in use: wait for the run or the command that uses it"
+            ) from error
+        return file
+
     def _sync(self) -> None:
         """A name that is new or gone is so after a crash only once its folder is synced."""
-        if not hasattr(os, "O_DIRECTORY"):
-            return
         folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
@@ -255,4 +312,30 @@ class Spool:
             os.close(folder)
 
     def _unusable(self, error: OSError) -> OutputError:
-        return OutputError(f"the spool {self._folder} cannot be used: {error.strerror or error}")
+        return OutputError(
+            f"the spool {self._folder} cannot be used ({error.strerror or error}): free space "
+            "there or check its permissions"
+        )
+
+
+_SIZE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?B)\s*")
+_UNITS: Final = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def parse_size(text: str) -> int:
+    """Bytes from text such as ``500MB`` or ``1.5 GB`` (SI: k = 1000).
+
+    Raises:
+        ConfigError: no number above 0, or a unit not named here.
+    """
+    found = _SIZE.fullmatch(text)
+    size = int(float(found[1]) * _UNITS[found[2]]) if found else 0
+    if size <= 0:
+        raise ConfigError(
+            f"'{text}' is not a size: write a number and kB, MB, GB or TB, such as 500MB"
+        )
+    return size
+
+
+def _on_disk(size: int) -> int:
+    return -(-size // _BLOCK_BYTES) * _BLOCK_BYTES

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Final
+from datetime import datetime
+from typing import Final, Protocol
 
 from rekadapter.errors import (
     AccessDeniedError,
@@ -33,6 +34,8 @@ from rekadapter.types import (
     Reason,
     VendorAnswer,
 )
+from rekadapter.uplink.link_watch import Standby
+from rekadapter.uplink.spooled import SpooledFrame
 
 STOPPED: Final = "stopped"
 PRICE_CAP: Final = "price_cap"
@@ -62,7 +65,8 @@ class Lane:
 
     ``name`` is what its answers are filed under; ``threshold`` is on the backend's own scale.
     ``workers`` frames are asked about at a time. ``upload_bytes`` is the largest image sent; None
-    for a lane that sends nothing, whose images are then never encoded.
+    for a lane that sends nothing, whose images are then never encoded. ``standby`` is where frames
+    wait while the uplink is gone; None: they are lost then.
     """
 
     name: str
@@ -71,6 +75,7 @@ class Lane:
     threshold: ComparisonScore
     workers: int = 1
     upload_bytes: int | None = None
+    standby: Standby | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +83,33 @@ class Job:
     """A frame and what of it is to be asked about.
 
     ``followed`` is everybody in it, where the lane's gate follows people. ``made_at`` is when the
-    frame came, on the clock of ``time.perf_counter``.
+    frame came, on the clock of ``time.perf_counter``, ``came_at`` the same as a date. Where the
+    frame is not ``whole`` its image is not there any more, only those of its probes
+    (``frame.image`` is the first of them).
     """
 
     frame: Frame
     probes: tuple[Probe, ...]
     followed: tuple[Followed, ...] | None = None
     made_at: float | None = None
+    came_at: datetime | None = None
+    whole: bool = True
 
     @property
     def asked(self) -> tuple[int, ...]:
         """The gate's numbers of those asked about."""
         return tuple(probe.track for probe in self.probes if probe.track is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """What makes an answer a late one: its frame had to wait for the uplink, and the frame's turn
+    was given away. ``key`` is the frame's in the spool, None where nothing of it is there;
+    ``rest`` is what of it still waits."""
+
+    captured_at: datetime | None
+    key: str | None = None
+    rest: SpooledFrame | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +122,9 @@ class Answer:
     old the frame was when it was answered. ``latency_seconds`` runs from the moment a worker took
     the frame: preparing the image, waiting for the uplink, and the recognizer. ``dropped`` is the
     cause that a frame without an answer is counted under, ``error`` what was raised; ``fatal`` if
-    asking on would be in vain. ``sent_bytes`` went over the wire for it.
+    asking on would be in vain. Where a lane has a standby, ``unanswered`` are then the probes that
+    got no answer; what those before them got is there. ``sent_bytes`` went over the wire for it.
+    ``late`` is set for a late answer, which has no turn.
     """
 
     backend: str
@@ -122,6 +144,8 @@ class Answer:
     dropped: str | None = None
     error: Exception | None = None
     fatal: bool = False
+    unanswered: tuple[Probe, ...] = ()
+    late: Late | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +155,14 @@ class AskOptions:
     limit: int
     faces: FaceSelection
     keep_faces: bool
+
+
+class Attributes(Protocol):
+    """See ``Sink.attributed_to``."""
+
+    def __call__(
+        self, camera: CameraId, frame: int, *, late: bool = False
+    ) -> AbstractContextManager[Spent | None]: ...
 
 
 class Uploader:
@@ -145,7 +177,7 @@ class Uploader:
         lane: Lane,
         options: AskOptions,
         *,
-        attributed_to: Callable[[CameraId, int], AbstractContextManager[Spent | None]],
+        attributed_to: Attributes,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._lane = lane
@@ -155,19 +187,24 @@ class Uploader:
         self._match_all = lane.recognizer.capabilities.match_all
         self._limit = min(options.limit, lane.recognizer.capabilities.max_candidates)
 
-    def ask(self, job: Job, turn: int) -> Answer:
+    def ask(self, job: Job, turn: int, *, late: Late | None = None) -> Answer:
         """The answer about one frame; whatever is raised inside is part of it."""
         frame, started = job.frame, self._clock()
-        answer, spent = self._unanswered(job, turn), None
+        answer, spent = replace(self.unasked(job, turn), late=late), None
+        found: list[tuple[Probe, Identification]] = []
         try:
-            with self._attributed_to(frame.camera, frame.index) as spent:
-                answer = self._answered(answer, job)
+            with self._attributed_to(frame.camera, frame.index, late=late is not None) as spent:
+                for probe in job.probes:
+                    found.append((probe, self._identified(probe)))  # noqa: PERF401 - may raise
+                answer = self._told(answer, job, found)
         except StoppedError:
             answer = replace(answer, dropped=STOPPED)
         except PriceCapError:
             answer = replace(answer, dropped=PRICE_CAP)
         except Exception as error:  # noqa: BLE001 - it travels to the thread that owns the run
             answer = replace(answer, dropped=REQUEST_FAILED, error=error, fatal=_is_fatal(error))
+        if answer.dropped is not None and self._lane.standby is not None:
+            answer = self._partial(answer, job, found)
         ended = self._clock()
         age = None if job.made_at is None else ended - job.made_at
         return replace(
@@ -177,30 +214,34 @@ class Uploader:
             sent_bytes=spent.sent_bytes if spent else 0,
         )
 
-    def stale(self, job: Job, turn: int) -> Answer:
-        """The answer about a frame that waited too long to be worth asking about."""
-        return replace(self._unanswered(job, turn), dropped=STALE)
-
-    def _unanswered(self, job: Job, turn: int) -> Answer:
+    def unasked(self, job: Job, turn: int, cause: str | None = None) -> Answer:
+        """The answer about a frame that nobody was asked about, for ``cause``."""
         frame = job.frame
         answer = Answer(self._lane.name, frame.camera, turn, frame.index, frame.seconds, 0.0)
-        return replace(answer, asked=job.asked)
+        return replace(answer, asked=job.asked, dropped=cause)
 
-    def _answered(self, answer: Answer, job: Job) -> Answer:
-        found = [(probe, self._identified(probe)) for probe in job.probes]
+    def _told(
+        self, answer: Answer, job: Job, found: Sequence[tuple[Probe, Identification]]
+    ) -> Answer:
         seen = gathered(found, job.followed)
         failures = [identification.failure for _, identification in found]
-        image = job.frame.image
         return replace(
             answer,
             faces=seen.faces,
             tracks=seen.tracks,
             failure=None if seen.faces else next((one for one in failures if one), None),
             original=tuple(one for _, identification in found for one in identification.original),
-            thumbnails=tuple(_thumbnail(image, face) for face in seen.faces)
+            thumbnails=tuple(_thumbnail(job, face) for face in seen.faces)
             if self._options.keep_faces
             else (),
         )
+
+    def _partial(
+        self, answer: Answer, job: Job, found: Sequence[tuple[Probe, Identification]]
+    ) -> Answer:
+        """What was answered before something failed need not be asked again."""
+        answer = replace(answer, unanswered=job.probes[len(found) :])
+        return self._told(answer, job, found) if found else answer
 
     def _identified(self, probe: Probe) -> Identification:
         return self._lane.recognizer.identify(
@@ -236,10 +277,16 @@ def _is_fatal(error: Exception) -> bool:
     return not isinstance(error, BackendError | ImageError)
 
 
-def _thumbnail(image: Image, face: FaceIdentification) -> bytes:
+def _thumbnail(job: Job, face: FaceIdentification) -> bytes:
     """The face with some margin as a small JPEG, never enlarged; nothing of one not asked about."""
     if face.not_searched is not None and face.not_searched.reason is Reason.NOT_ASKED:
         return b""
-    cut = crop(image, face.face.box.scaled(_THUMBNAIL_MARGIN)).image
+    box = face.face.box
+    if job.whole:
+        image = job.frame.image
+    else:
+        probe = max(job.probes, key=lambda one: one.region.intersection(box))
+        image, box = probe.image, box.seen_from(probe.region)
+    cut = crop(image, box.scaled(_THUMBNAIL_MARGIN)).image
     side = max(cut.size.width, cut.size.height)
     return encode_jpeg(scaled_down(cut, min(1.0, _THUMBNAIL_SIDE_PX / side)), 90)

@@ -97,8 +97,10 @@ class ListSink:
     outcomes: list[RunOutcome] = field(default_factory=list)
     finish_error: Exception | None = None
 
-    def attributed_to(self, camera: CameraId, frame: int) -> AbstractContextManager[None]:
-        del camera, frame
+    def attributed_to(
+        self, camera: CameraId, frame: int, *, late: bool = False
+    ) -> AbstractContextManager[None]:
+        del camera, frame, late
         return nullcontext()
 
     def observe(self, observation: Observation) -> None:
