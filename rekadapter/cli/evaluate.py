@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import uuid
@@ -27,7 +28,13 @@ from rekadapter.cli.output import print_table, remark
 from rekadapter.cli.session import OpenBackend, Session
 from rekadapter.errors import BackendError, OutputError, UsageError
 from rekadapter.evaluation.answers import ANSWERS_FILE, AnswerStore
-from rekadapter.evaluation.cost import SEARCH, STORAGE, total_usd
+from rekadapter.evaluation.compare_runner import (
+    ComparisonInputs,
+    collect_comparisons,
+    pending_comparisons,
+)
+from rekadapter.evaluation.comparison_plan import with_comparisons
+from rekadapter.evaluation.cost import COMPARE, SEARCH, STORAGE, total_usd
 from rekadapter.evaluation.dataset import CheckedDataset, check
 from rekadapter.evaluation.decision_page import write_page
 from rekadapter.evaluation.evaluate import (
@@ -54,7 +61,6 @@ from rekadapter.evaluation.rules import Rules, parse_rules, read_toml
 from rekadapter.evaluation.runner import (
     Inputs,
     Options,
-    Pending,
     SystemUnderTest,
     collect,
     pending,
@@ -63,7 +69,7 @@ from rekadapter.observation import LedgerEntry
 
 _SECONDS_A_QUESTION: Final = 0.5
 """assumed for the estimate before the first answer, and said so"""
-_PRICED: Final = ("IndexFaces", SEARCH, STORAGE)
+_PRICED: Final = ("IndexFaces", SEARCH, COMPARE, STORAGE)
 
 DatasetPath = Annotated[
     Path | None,
@@ -98,6 +104,16 @@ Workers = Annotated[
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Ask again where a request failed before.")
 ]
+Pairs = Annotated[
+    int | None,
+    typer.Option(
+        "--pairs",
+        min=0,
+        help="Pairs that each backend compares 1:1. [40 by local backends, none by remote ones; of "
+        "a data set of pairs all]",
+        show_default=False,
+    ),
+]
 KeepGallery = Annotated[
     bool, typer.Option("--keep-gallery", help="Leave the enrolled faces in the backends.")
 ]
@@ -115,6 +131,7 @@ def evaluate(
     plan_only: PlanFlag = False,
     max_usd: MaxUsd = 5.0,
     workers: Workers = REMOTE_WORKERS,
+    pairs: Pairs = None,
     retry_failed: RetryFailed = False,
     keep_gallery: KeepGallery = False,
     as_json: AsJson = False,
@@ -141,6 +158,7 @@ def evaluate(
         out=out,
         max_usd=max_usd,
         workers=workers,
+        pairs=pairs,
         options=Options(uuid.uuid4().hex[:12], retry_failed, keep_gallery),
     )
     done = job.run()
@@ -157,6 +175,23 @@ class _Done:
 
 
 @dataclass(frozen=True, slots=True)
+class _Left:
+    """What one system has not answered yet."""
+
+    enroll: int
+    search: int
+    compare: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What became of one system's turn: its gallery's model, and whether anything was asked."""
+
+    model: str | None
+    anything: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Job:
     """One evaluation from checked data to report."""
 
@@ -167,6 +202,7 @@ class _Job:
     out: Path | None
     max_usd: float
     workers: int
+    pairs: int | None
     options: Options
 
     def run(self) -> _Done:
@@ -192,7 +228,8 @@ class _Job:
     def _record(self, opened: Sequence[OpenBackend]) -> EvaluationRecord:
         entries = [_entry(self.session, one) for one in opened]
         pseudonyms = Pseudonyms.kept_in(self.session.settings.data_dir)
-        return record_of(self.checked, self.rules, entries, pseudonyms, __version__)
+        record = record_of(self.checked, self.rules, entries, pseudonyms, __version__)
+        return with_comparisons(record, self.checked, pseudonyms, self.pairs)
 
     def _estimate(
         self, record: EvaluationRecord, opened: Sequence[OpenBackend], store: AnswerStore
@@ -200,7 +237,9 @@ class _Job:
         inputs = Inputs.of(record, self.checked)
         total = 0.0
         for entry, one in zip(record.systems, opened, strict=True):
-            left = pending(inputs, one.name, store, self.options)
+            searches = pending(inputs, one.name, store, self.options)
+            comparisons = pending_comparisons(record, one.name, store, self.options)
+            left = _Left(searches.enroll, searches.search, comparisons)
             price = _price_of(entry, left)
             remark(_estimate_text(entry, left, price, self.workers))
             total += price or 0.0
@@ -210,8 +249,9 @@ class _Job:
 
     def _refuse_too_dear(self, price: float) -> None:
         if price > self.max_usd:
+            enough = math.ceil(100 * price - 1e-9) / 100
             raise UsageError(
-                f"the calls would cost about ${price:,.2f}: give --max-usd {price:.2f} to allow it"
+                f"the calls would cost about ${price:,.2f}: give --max-usd {enough:.2f} to allow it"
             )
 
     def _collect(
@@ -222,7 +262,6 @@ class _Job:
         uplink: Uplink,
         directory: Path,
     ) -> None:
-        inputs = Inputs.of(record, self.checked)
         with (
             stopping_at_ctrl_c(uplink.stop),
             _Bars() as bars,
@@ -232,12 +271,30 @@ class _Job:
                 workers = self.workers if one.recognizer.capabilities.remote else 1
                 system = SystemUnderTest(one.name, one.recognizer, workers)
                 began = datetime.now(UTC)
-                model = collect(system, inputs, store, self.options, uplink.stop, bars)
-                if model is not None:
+                asked = self._ask(system, record, store, uplink, bars)
+                if asked.anything:
                     host = _host()
                     sessions.append(
-                        SessionRecord(self.options.session, one.name, began, model, host)
+                        SessionRecord(self.options.session, one.name, began, asked.model, host)
                     )
+
+    def _ask(
+        self,
+        system: SystemUnderTest,
+        record: EvaluationRecord,
+        store: AnswerStore,
+        uplink: Uplink,
+        bars: _Bars,
+    ) -> _Asked:
+        model = None
+        if not record.only_pairs:
+            inputs = Inputs.of(record, self.checked)
+            model = collect(system, inputs, store, self.options, uplink.stop, bars)
+        compared = 0
+        if not uplink.stop.is_set():
+            pairs = ComparisonInputs.of(record, self.checked)
+            compared = collect_comparisons(system, pairs, store, self.options, uplink.stop, bars)
+        return _Asked(model, anything=model is not None or compared > 0)
 
 
 T = TypeVar("T")
@@ -342,10 +399,11 @@ def _prices(session: Session, name: str, region: str) -> tuple[PriceEntry, ...]:
     )
 
 
-def _price_of(entry: SystemEntry, left: Pending) -> float | None:
+def _price_of(entry: SystemEntry, left: _Left) -> float | None:
     """What the questions left cost by the price list; None where a price is not known."""
     total = 0.0
-    for operation, units in (("IndexFaces", left.enroll), (SEARCH, left.search)):
+    asked = (("IndexFaces", left.enroll), (SEARCH, left.search), (COMPARE, left.compare))
+    for operation, units in asked:
         price = next((p for p in entry.prices if operation in p.operations), None)
         usd = total_usd(price, units) if price else None
         if usd is None:
@@ -354,14 +412,16 @@ def _price_of(entry: SystemEntry, left: Pending) -> float | None:
     return total
 
 
-def _estimate_text(entry: SystemEntry, left: Pending, price: float | None, workers: int) -> str:
-    questions = left.enroll + left.search
+def _estimate_text(entry: SystemEntry, left: _Left, price: float | None, workers: int) -> str:
+    questions = left.enroll + left.search + left.compare
     if not questions:
         return f"{entry.name}: everything is answered already, nothing will be asked or paid"
     seconds = questions * _SECONDS_A_QUESTION / (workers if entry.remote else 1)
     cost = "no price known" if price is None else f"about ${price:,.2f}"
+    kinds = (("enrollments", left.enroll), ("searches", left.search), ("comparisons", left.compare))
+    work = ", ".join(f"{count} {kind}" for kind, count in kinds if count)
     return (
-        f"{entry.name}: {left.enroll} enrollments and {left.search} searches to do, about "
+        f"{entry.name}: {work} to do, about "
         f"{max(1, round(seconds / 60))} min (assuming {_SECONDS_A_QUESTION:g} s each), "
         f"{cost if entry.remote else 'nothing to pay by request'}"
     )

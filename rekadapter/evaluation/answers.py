@@ -31,6 +31,7 @@ class Kind(StrEnum):
 
     ENROLL = "enroll"
     SEARCH = "search"
+    COMPARE = "compare"
 
 
 class Stage(StrEnum):
@@ -44,7 +45,8 @@ class Stage(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Question:
     """What an answer belongs to; ``gallery`` and ``sample`` are SHA-256 digests. ``subject`` is
-    the pseudonym a photograph is enrolled under, empty for a search."""
+    the pseudonym a photograph is enrolled under, empty for a search. A comparison belongs to no
+    gallery: ``sample`` is its first photograph, ``subject`` the digest of its second."""
 
     kind: Kind
     system: str

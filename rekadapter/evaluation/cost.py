@@ -29,6 +29,7 @@ from rekadapter.evaluation.rules import CostInputs
 from rekadapter.observation import LedgerEntry
 
 SEARCH: Final = "SearchFacesByImage"
+COMPARE: Final = "CompareFaces"
 STORAGE: Final = "storage"
 _NOTE: Final = (
     "Prices are a dated list: read them again before you sign anything. Taxes, discounts and the "

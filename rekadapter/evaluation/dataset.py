@@ -51,6 +51,18 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class SamplePair:
+    """Two photographs to compare 1:1; mated where both show the same person."""
+
+    first: Sample
+    second: Sample
+
+    @property
+    def mated(self) -> bool:
+        return self.first.person == self.second.person
+
+
+@dataclass(frozen=True, slots=True)
 class LabeledPerson:
     """A person and the groups the user's records put them in."""
 
@@ -60,13 +72,15 @@ class LabeledPerson:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Gallery and probes. ``exclusions`` say in words what was left out, and how much."""
+    """Gallery and probes, or ``pairs`` alone: then nobody is searched, and exactly these pairs are
+    compared. ``exclusions`` say in words what was left out, and how much."""
 
     gallery: tuple[Sample, ...]
     probes: tuple[Sample, ...]
     people: tuple[LabeledPerson, ...] = ()
     exclusions: tuple[str, ...] = ()
     held_out: bool = False
+    pairs: tuple[SamplePair, ...] = ()
 
     @property
     def enrolled(self) -> frozenset[PersonId]:
@@ -147,6 +161,18 @@ class CheckedSample:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckedPair:
+    """A pair whose two files were read."""
+
+    first: CheckedSample
+    second: CheckedSample
+
+    @property
+    def mated(self) -> bool:
+        return self.first.sample.person == self.second.sample.person
+
+
+@dataclass(frozen=True, slots=True)
 class CheckedDataset:
     """A data set that can be run."""
 
@@ -154,6 +180,7 @@ class CheckedDataset:
     gallery: tuple[CheckedSample, ...]
     probes: tuple[CheckedSample, ...]
     warnings: tuple[str, ...]
+    pairs: tuple[CheckedPair, ...] = ()
 
 
 def check(dataset: Dataset) -> CheckedDataset:
@@ -163,6 +190,8 @@ def check(dataset: Dataset) -> CheckedDataset:
         UsageError: images missing or unreadable, one photograph of two people or on both sides,
             nobody enrolled, or too few people to search: all of them named in one message.
     """
+    if dataset.pairs:
+        return _checked_pairs(dataset)
     problems = [*_too_few(dataset)]
     gallery = _read(dataset.gallery, problems)
     probes = _read(dataset.probes, problems)
@@ -170,6 +199,41 @@ def check(dataset: Dataset) -> CheckedDataset:
     if problems:
         raise UsageError(f"the data set cannot be run: {_listed(problems)}")
     return CheckedDataset(dataset, gallery, probes, tuple(_warnings(dataset)))
+
+
+def _checked_pairs(dataset: Dataset) -> CheckedDataset:
+    problems = [*_pairs_missing(dataset)]
+    samples = list(dict.fromkeys(s for pair in dataset.pairs for s in (pair.first, pair.second)))
+    read = _read(samples, problems)
+    problems += _owned_twice(read)
+    found = {checked.sample: checked for checked in read}
+    pairs = tuple(
+        CheckedPair(found[pair.first], found[pair.second])
+        for pair in dataset.pairs
+        if pair.first in found and pair.second in found
+    )
+    problems += _same_pairs(pairs)
+    if problems:
+        raise UsageError(f"the data set cannot be run: {_listed(problems)}")
+    people = {sample.person for sample in samples}
+    warnings = (*_label_warnings(dataset, people), *dataset.exclusions)
+    return CheckedDataset(dataset, (), (), warnings, pairs)
+
+
+def _pairs_missing(dataset: Dataset) -> Iterable[str]:
+    for kind, mated in (("of one person", True), ("of two people", False)):
+        if not any(pair.mated == mated for pair in dataset.pairs):
+            yield f"no pair is {kind}: both kinds are needed"
+
+
+def _same_pairs(pairs: Sequence[CheckedPair]) -> Iterable[str]:
+    listed = Counter(frozenset((pair.first.sha256, pair.second.sha256)) for pair in pairs)
+    for pair in pairs:
+        if pair.first.sha256 == pair.second.sha256:
+            yield f"{pair.first.sample.path} is compared with itself"
+    twice = sum(count > 1 for count in listed.values())
+    if twice:
+        yield f"{twice} pairs are listed more than once: list each once"
 
 
 def _too_few(dataset: Dataset) -> Iterable[str]:
@@ -202,21 +266,26 @@ def _read(samples: Iterable[Sample], problems: list[str]) -> tuple[CheckedSample
 def _same_photographs(
     gallery: Sequence[CheckedSample], probes: Sequence[CheckedSample]
 ) -> Iterable[str]:
+    yield from _owned_twice((*gallery, *probes))
+    enrolled = {checked.sha256: checked for checked in gallery}
+    for checked in probes:
+        if checked.sha256 in enrolled:
+            yield f"{checked.sample.path} is enrolled and searched: use another photograph"
+    first = {checked.sha256: checked for checked in reversed(probes)}
+    for digest, count in Counter(checked.sha256 for checked in probes).items():
+        if count > 1:
+            yield f"{first[digest].sample.path} is searched {count} times: list it once"
+
+
+def _owned_twice(photographs: Iterable[CheckedSample]) -> Iterable[str]:
     owners: dict[str, CheckedSample] = {}
-    for checked in (*gallery, *probes):
+    for checked in photographs:
         other = owners.setdefault(checked.sha256, checked)
         if other.sample.person != checked.sample.person:
             yield (
                 f"{other.sample.path} and {checked.sample.path} are one photograph of two people: "
                 "correct the label"
             )
-    enrolled = {checked.sha256: checked for checked in gallery}
-    for checked in probes:
-        if checked.sha256 in enrolled:
-            yield f"{checked.sample.path} is enrolled and searched: use another photograph"
-    for digest, count in Counter(checked.sha256 for checked in probes).items():
-        if count > 1:
-            yield f"{owners[digest].sample.path} is searched {count} times: list it once"
 
 
 def _warnings(dataset: Dataset) -> Iterable[str]:
@@ -224,12 +293,16 @@ def _warnings(dataset: Dataset) -> Iterable[str]:
     silent = len(dataset.enrolled - searched)
     if silent:
         yield f"{silent} people of the gallery have no second photograph and are not searched"
+    yield from _label_warnings(dataset, searched)
+    yield from dataset.exclusions
+
+
+def _label_warnings(dataset: Dataset, searched: set[PersonId]) -> Iterable[str]:
     labeled = {one.person for one in dataset.people if one.groups}
     if labeled and searched - labeled:
         yield f"{len(searched - labeled)} people carry no group label"
     if not labeled:
         yield "nobody carries a group label, so nothing can be said about groups"
-    yield from dataset.exclusions
 
 
 def _listed(problems: Sequence[str]) -> str:

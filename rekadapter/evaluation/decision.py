@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rekadapter.evaluation.accuracy import AccuracySections
-from rekadapter.evaluation.gates import Evidences
+from rekadapter.evaluation.gate_findings import Evidences
 from rekadapter.evaluation.governance import answered_here
+from rekadapter.evaluation.one_to_one_words import comparisons_found, comparisons_tested
 from rekadapter.evaluation.rates import share
 from rekadapter.evaluation.results import (
     AccuracyResult,
@@ -29,22 +30,38 @@ def decision(
         tested=tuple(_tested(seen)),
         findings=(
             *(one.sentence for one in concluded),
-            *(_found(row) for row in accuracy.accuracy if row.primary),
-            *(_default(row) for row in accuracy.accuracy if row.basis == "shipped_default"),
-            *(_pair(pair) for pair in accuracy.paired if pair.primary),
+            *(() if seen.record.only_pairs else _searches_found(accuracy)),
+            *(comparisons_found(seen.one_to_one) if seen.one_to_one else ()),
         ),
         biggest_risk=_risk(verdicts),
         cannot_say=tuple(_cannot_say(seen)),
     )
 
 
+def _searches_found(accuracy: AccuracySections) -> Iterator[str]:
+    yield from (_found(row) for row in accuracy.accuracy if row.primary)
+    yield from (_default(row) for row in accuracy.accuracy if row.basis == "shipped_default")
+    yield from (_pair(pair) for pair in accuracy.paired if pair.primary)
+
+
 def _tested(seen: Evidences) -> Iterator[str]:
-    data, rules = seen.data, seen.record.rules
     names = ", ".join(
         f"{one.name} ({'images leave the site' if one.remote else 'on this machine'})"
         for one in seen.record.systems
     )
     yield f"Systems: {names}."
+    if seen.one_to_one is not None:
+        yield from comparisons_tested(seen.one_to_one)
+    if seen.record.only_pairs:
+        yield "Nobody was searched among enrolled people: the data are pairs."
+    else:
+        yield from _searches_tested(seen)
+    if seen.record.synthetic:
+        yield "The scores are made up by a program. This page shows how a report looks."
+
+
+def _searches_tested(seen: Evidences) -> Iterator[str]:
+    data, rules = seen.data, seen.record.rules
     yield (
         f"{many(data.enrolled_people, 'person', 'people')} in the gallery, of whom "
         f"{data.mated_people} were searched {many(data.mated_searches, 'time')}; "
@@ -57,8 +74,6 @@ def _tested(seen: Evidences) -> Iterator[str]:
         else "searches that a person starts and reviews (investigation)"
     )
     yield f"The use: {kind}. A false alert is a search of an absent person that names somebody."
-    if seen.record.synthetic:
-        yield "The scores are made up by a program. This page shows how a report looks."
 
 
 def _found(row: AccuracyResult) -> str:
@@ -121,11 +136,19 @@ def _cannot_say(seen: Evidences) -> Iterator[str]:
                 f"What AWS would have answered: '{entry.name}' was answered by this machine (its "
                 "endpoint is a loopback address)."
             )
+    if seen.record.only_pairs:
+        yield (
+            "How the systems fare in searches among many people: a false match in one of a "
+            "thousand pairs is a false alert in most searches of a thousand people (63 of 100, "
+            "were pairs independent)."
+        )
     if not seen.cameras:
         yield "How the systems fare on your cameras: the test used photographs."
-    labeled = {one.attribute for one in seen.equity}
-    if not labeled:
+    compared = seen.one_to_one.equity if seen.one_to_one else ()
+    if not seen.equity and not compared:
         yield "Whether people of all ages, sexes and skin tones fare alike: nobody was labeled."
-    elif any(g.suppressed for one in seen.equity for g in one.per_group):
+    elif any(g.suppressed for one in seen.equity for g in one.per_group) or any(
+        g.suppressed for one in compared for g in one.per_group
+    ):
         yield "How people of small groups fare: their cells are too small to show."
     yield "How well people judge an alert: that was not measured here."

@@ -24,14 +24,15 @@ from rekadapter.evaluation.evaluation_plots import (
     size_plot,
 )
 from rekadapter.evaluation.gates import GATES
+from rekadapter.evaluation.one_to_one_results import ComparisonGroupResult
 from rekadapter.evaluation.plots import COLORS
 from rekadapter.evaluation.rates import percent, share
 from rekadapter.evaluation.record import write_text
 from rekadapter.evaluation.results import (
     AccuracyResult,
-    EquityResult,
     EstimateResult,
     EvaluationReport,
+    GroupResult,
     as_stored,
 )
 from rekadapter.evaluation.wording import dollars, megabytes
@@ -76,6 +77,9 @@ def evaluation_html(report: EvaluationReport) -> str:
             verdict_of={(one.gate, one.system): one for one in report.verdicts},
             det=_det(report, names),
             sizes=_sizes(report, names),
+            only_pairs=report.one_to_one is not None and report.one_to_one.only,
+            comparison_det=_comparison_det(report, names),
+            comparison_top=_comparison_top(report),
             missing=[field for field in report.governance if field.value is None],
             accuracy_top=_top(report.accuracy),
             prevalences=_prevalences(report),
@@ -103,7 +107,8 @@ def _environment() -> Environment:
         "bar": _bar,
         "sign": _SIGNS.__getitem__,
         "mark": lambda verdict: _MARKS[verdict],
-        "group_top": _group_top,
+        "group_top": lambda equity: _group_top(equity.per_group, ("fnir", "fpir")),
+        "comparison_group_top": lambda equity: _group_top(equity.per_group, ("fnmr", "fmr")),
     }
     return environment
 
@@ -130,6 +135,8 @@ _GLOSSARY: Final = (
     ("FNIR, misses", "share of mated searches that do not find the person, failures included"),
     ("FPIR, false alerts", "share of non-mated searches that name somebody all the same"),
     ("FTE, FTX", "people who could not be enrolled; pictures that gave nothing to search with"),
+    ("FMR, false matches", "share of pairs of two people that are taken for one (1:1)"),
+    ("FNMR, misses 1:1", "share of pairs of one person that are taken for two, failures included"),
     ("threshold", "the score from which on a system alerts; each system has its own scale"),
     ("equal FPIR", "each system at its own threshold for the same share of false alerts"),
     ("rank k", "the right person is among the first k candidates that a person looks through"),
@@ -174,10 +181,20 @@ def _prevalences(report: EvaluationReport) -> tuple[float, ...]:
     return tuple(one.prevalence for one in next(filled, ()))
 
 
-def _group_top(equity: EquityResult) -> dict[str, float]:
+def _comparison_top(report: EvaluationReport) -> dict[str, float]:
+    rows = report.one_to_one.accuracy if report.one_to_one else ()
+    return {
+        name: max((e.ci.hi for row in rows if (e := getattr(row, name)).ci), default=1.0)
+        for name in ("fnmr", "fmr")
+    }
+
+
+def _group_top(
+    groups: Sequence[GroupResult] | Sequence[ComparisonGroupResult], names: Sequence[str]
+) -> dict[str, float]:
     tops = {}
-    for name in ("fnir", "fpir"):
-        found = [getattr(group, name) for group in equity.per_group]
+    for name in names:
+        found = [getattr(group, name) for group in groups]
         tops[name] = max((e.ci.hi for e in found if e is not None and e.ci), default=1.0)
     return tops
 
@@ -200,6 +217,32 @@ def _det(report: EvaluationReport, names: Sequence[str]) -> Markup | None:
     ]
     alt = "Misses against false alerts for each system; the table below gives the points."
     return _svg(det_plot(lines, key="det", alt=alt))
+
+
+def _comparison_det(report: EvaluationReport, names: Sequence[str]) -> Markup | None:
+    section = report.one_to_one
+    if section is None:
+        return None
+    lines = [
+        DetLine(
+            index=names.index(curve.system),
+            points=tuple((fmr, fnmr) for fmr, fnmr, _ in curve.points),
+            marks=tuple(
+                Mark(row.fmr, row.fnmr, row.basis == "shipped_default", row.threshold)
+                for row in section.accuracy
+                if row.system == curve.system and (row.primary or row.basis == "shipped_default")
+            ),
+        )
+        for curve in section.det
+    ]
+    drawn = det_plot(
+        lines,
+        key="comparison-det",
+        alt="Misses against false matches of comparisons; the table below gives the points.",
+        false="false matches: FMR, % of pairs of two people",
+        missed="misses: FNMR, % of pairs of one person",
+    )
+    return _svg(drawn)
 
 
 def _sizes(report: EvaluationReport, names: Sequence[str]) -> Markup | None:

@@ -18,11 +18,14 @@ from pydantic import TypeAdapter, ValidationError
 from rekadapter.errors import OutputError
 from rekadapter.evaluation.accuracy import AccuracySections, accuracy_sections, default_thresholds
 from rekadapter.evaluation.answers import ANSWERS_FILE, StoredAnswer, latest, read_answers
+from rekadapter.evaluation.comparisons import comparisons_of
 from rekadapter.evaluation.cost import cost_section
 from rekadapter.evaluation.decision import decision
 from rekadapter.evaluation.equity import equity_sections, group_counts
-from rekadapter.evaluation.gates import Evidences, conclusions, verdicts
+from rekadapter.evaluation.gate_findings import Evidences
+from rekadapter.evaluation.gates import conclusions, verdicts
 from rekadapter.evaluation.governance import ANCHORS, governance_fields, terms_flags
+from rekadapter.evaluation.one_to_one import one_to_one_section
 from rekadapter.evaluation.operations import camera_sections, operations_sections
 from rekadapter.evaluation.record import EvaluationRecord, SystemEntry, read_record, write_text
 from rekadapter.evaluation.results import (
@@ -116,6 +119,7 @@ def evaluated(stored: StoredEvaluation) -> EvaluationReport:
     systems = outcomes_of(record, stored.answers)
     accuracy = accuracy_sections(record, systems)
     ops = tuple(operations_sections(record, systems, stored.requests))
+    compared = comparisons_of(record, stored.answers)
     seen = Evidences(
         record=record,
         data=_data(record, systems),
@@ -125,13 +129,19 @@ def evaluated(stored: StoredEvaluation) -> EvaluationReport:
         ops=ops,
         cost=cost_section(record, accuracy.accuracy, ops, stored.requests),
         governance=tuple(governance_fields(record)),
+        one_to_one=one_to_one_section(record, compared),
     )
-    return _assembled(stored, systems, accuracy, seen)
+    used = [
+        *(one.answer for system in systems for one in system.answered),
+        *(answer for system in compared for answer in system.answers),
+    ]
+    run = _run(record, used, used_answers_sha256(systems, compared))
+    return _assembled(stored, run, accuracy, seen)
 
 
 def _assembled(
     stored: StoredEvaluation,
-    systems: Sequence[SystemOutcomes],
+    run: RunResult,
     accuracy: AccuracySections,
     seen: Evidences,
 ) -> EvaluationReport:
@@ -140,7 +150,7 @@ def _assembled(
     concluded = tuple(conclusions(found))
     return EvaluationReport(
         schema_version=REPORT_SCHEMA_VERSION,
-        run=_run(record, systems),
+        run=run,
         decision=decision(seen, accuracy, concluded, found),
         conclusions=concluded,
         verdicts=found,
@@ -155,6 +165,7 @@ def _assembled(
         paired=accuracy.paired,
         policy=accuracy.policy,
         time_to_alert=accuracy.time_to_alert,
+        one_to_one=seen.one_to_one,
         equity=tuple(seen.equity),
         cameras=tuple(seen.cameras),
         ops=tuple(seen.ops),
@@ -165,9 +176,8 @@ def _assembled(
     )
 
 
-def _run(record: EvaluationRecord, systems: Sequence[SystemOutcomes]) -> RunResult:
-    answers = used_answers_sha256(systems)
-    times = sorted(one.answer.answered_at for system in systems for one in system.answered)
+def _run(record: EvaluationRecord, used: Sequence[StoredAnswer], answers: str) -> RunResult:
+    times = sorted(one.answered_at for one in used)
     identity = hashlib.sha256(f"{record.protocol_sha256}{answers}".encode()).hexdigest()
     return RunResult(
         id=identity[:16],

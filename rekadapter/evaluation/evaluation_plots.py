@@ -26,7 +26,8 @@ _LARGE: Final = (6.4, 4.6)
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """An operating point on a DET: at equal FPIR (a disk) or at a default (a diamond)."""
+    """An operating point on a DET: at equal FPIR (a disk) or at a default (a diamond). Of
+    comparisons the rates are FMR and FNMR."""
 
     fpir: EstimateResult
     fnir: EstimateResult
@@ -43,8 +44,17 @@ class DetLine:
     marks: tuple[Mark, ...]
 
 
-def det_plot(lines: Sequence[DetLine], *, key: str, alt: str) -> str | None:
+def det_plot(
+    lines: Sequence[DetLine],
+    *,
+    key: str,
+    alt: str,
+    false: str = "false alerts: FPIR, % of searches",
+    missed: str = "misses: FNIR, % of searches",
+) -> str | None:
     """Misses against false alerts, both axes logarithmic; None where no curve may be shown.
+
+    ``false`` and ``missed`` name the axes.
 
     Points where a rate is 0 have no place on a logarithmic axis and are left out.
     """
@@ -53,7 +63,7 @@ def det_plot(lines: Sequence[DetLine], *, key: str, alt: str) -> str | None:
         return None
     with drawing(key) as figure:
         figure.set_size_inches(*_LARGE)
-        axes = plot_axes(figure, "false alerts: FPIR, % of searches", "misses: FNIR, % of searches")
+        axes = plot_axes(figure, false, missed)
         axes.set_position((0.11, 0.12, 0.865, 0.85))
         axes.set_xscale("log")
         axes.set_yscale("log")

@@ -97,7 +97,7 @@ def gallery_size_effect(
     """
     plan = plan or SizePlan()
     table = search_table(outcomes)
-    unknown = _unknown(table, outcomes, threshold)
+    unknown = _unknown(table, outcomes, threshold) if gallery else "nobody is enrolled"
     if unknown:
         return GallerySizeEffect(threshold, (), unknown)
     lists = _candidate_lists(outcomes, gallery)

@@ -7,67 +7,43 @@ evidence. Nothing passes because nothing was found.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
+from rekadapter.evaluation.comparison_gates import COMPARISON_JUDGES
+from rekadapter.evaluation.gate_findings import (
+    FAIL,
+    PASS,
+    UNKNOWN,
+    Evidences,
+    Finding,
+    Gate,
+    at_most,
+    proposal,
+)
 from rekadapter.evaluation.governance import answered_here, research_only, terms_flags
 from rekadapter.evaluation.rates import share
-from rekadapter.evaluation.record import EvaluationRecord, SystemEntry
+from rekadapter.evaluation.record import SystemEntry
 from rekadapter.evaluation.results import (
     AccuracyResult,
-    CameraResult,
     ConclusionResult,
-    CostResult,
-    DataResult,
     EquityResult,
-    EstimateResult,
-    GovernanceField,
     GroupResult,
-    OpsResult,
-    Outcome,
     VerdictResult,
 )
-from rekadapter.evaluation.statistics import Evidence, Verdict, verdict_at_most
+from rekadapter.evaluation.statistics import Evidence
 from rekadapter.evaluation.summary import CameraFitness
 
 GATES: Final = ("terms", "cameras", "evidence", "accuracy", "equity", "operations", "cost")
 
-_PASS: Final[Outcome] = "pass"  # noqa: S105 - a verdict, not a password
-_FAIL: Final[Outcome] = "fail"
-_UNKNOWN: Final[Outcome] = "not enough evidence"
-
-
-@dataclass(frozen=True, slots=True)
-class Evidences:
-    """What the gates look at."""
-
-    record: EvaluationRecord
-    data: DataResult
-    accuracy: Sequence[AccuracyResult]
-    equity: Sequence[EquityResult]
-    cameras: Sequence[CameraResult]
-    ops: Sequence[OpsResult]
-    cost: CostResult
-    governance: Sequence[GovernanceField]
-
-
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    result: Outcome
-    rule: str
-    why: str
-    keys: tuple[str, ...]
-
-
-class _Gate(Protocol):
-    def __call__(self, entry: SystemEntry, seen: Evidences) -> _Finding: ...
-
 
 def verdicts(seen: Evidences) -> Iterator[VerdictResult]:
     """Each gate for each system, in order."""
+    judges = dict(zip(GATES, _JUDGES, strict=True))
+    if seen.record.only_pairs:
+        judges |= COMPARISON_JUDGES
     for entry in seen.record.systems:
-        for gate, judge in zip(GATES, _JUDGES, strict=True):
-            found = judge(entry, seen)
+        for gate in GATES:
+            found = judges[gate](entry, seen)
             yield VerdictResult(
                 gate=gate,
                 system=entry.name,
@@ -82,12 +58,12 @@ def conclusions(found: Sequence[VerdictResult]) -> Iterator[ConclusionResult]:
     """For each system, the first gate it does not pass."""
     for system in dict.fromkeys(one.system for one in found):
         own = [one for one in found if one.system == system]
-        stop = next((one for one in own if one.result != _PASS), None)
-        if any(one.result == _FAIL for one in own):
-            stop = next(one for one in own if one.result == _FAIL)
+        stop = next((one for one in own if one.result != PASS), None)
+        if any(one.result == FAIL for one in own):
+            stop = next(one for one in own if one.result == FAIL)
         yield ConclusionResult(
             system=system,
-            result=stop.result if stop else _PASS,
+            result=stop.result if stop else PASS,
             gate=stop.gate if stop else None,
             sentence=_sentence(system, own, stop),
         )
@@ -96,10 +72,10 @@ def conclusions(found: Sequence[VerdictResult]) -> Iterator[ConclusionResult]:
 def _sentence(system: str, own: Sequence[VerdictResult], stop: VerdictResult | None) -> str:
     if stop is None:
         return f"{system} passes every gate, by the rules stated."
-    if stop.result == _FAIL:
+    if stop.result == FAIL:
         return f"{system} fails the gate '{stop.gate}': {stop.why}."
-    still_open = [one.gate for one in own if one.result == _UNKNOWN]
-    thin = next((one for one in own if one.gate == "evidence" and one.result == _UNKNOWN), None)
+    still_open = [one.gate for one in own if one.result == UNKNOWN]
+    thin = next((one for one in own if one.gate == "evidence" and one.result == UNKNOWN), None)
     why = f" The test is too small: {thin.why}." if thin else ""
     return f"Nothing can be concluded about {system}.{why} Open gates: {', '.join(still_open)}."
 
@@ -107,46 +83,46 @@ def _sentence(system: str, own: Sequence[VerdictResult], stop: VerdictResult | N
 # --- gates ------------------------------------------------------------------------------------
 
 
-def _terms(entry: SystemEntry, seen: Evidences) -> _Finding:
+def _terms(entry: SystemEntry, seen: Evidences) -> Finding:
     rule = "every governance field is answered, the weights may be used, a person decides"
     keys = ("governance", f"systems[id={entry.name}].terms_flags")
     answers = {field.key: field.value for field in seen.governance}
     if answers["review.sole_basis"] == "yes":
-        return _Finding(_FAIL, rule, "an alert alone may lead to action", keys)
+        return Finding(FAIL, rule, "an alert alone may lead to action", keys)
     if research_only(entry):
-        return _Finding(_FAIL, rule, "the weights are licensed for research only", keys)
+        return Finding(FAIL, rule, "the weights are licensed for research only", keys)
     if entry.kind == "memory":
-        return _Finding(_FAIL, rule, terms_flags(entry)[0], keys)
+        return Finding(FAIL, rule, terms_flags(entry)[0], keys)
     if answered_here(entry):
         why = "its answers came from this machine, not from the service named"
-        return _Finding(_UNKNOWN, rule, why, keys)
+        return Finding(UNKNOWN, rule, why, keys)
     missing = [field.label for field in seen.governance if field.value is None]
     if missing:
         why = f"{len(missing)} of {len(answers)} governance fields are not provided"
-        return _Finding(_UNKNOWN, rule, why, keys)
-    return _Finding(_PASS, rule, "all fields are answered; their truth was not checked", keys)
+        return Finding(UNKNOWN, rule, why, keys)
+    return Finding(PASS, rule, "all fields are answered; their truth was not checked", keys)
 
 
-def _cameras(entry: SystemEntry, seen: Evidences) -> _Finding:
+def _cameras(entry: SystemEntry, seen: Evidences) -> Finding:
     rule = "on every camera the median eye distance allows the use (32 px or more; proposal)"
     own = [one for one in seen.cameras if one.system == entry.name]
     keys = (f"cameras[system={entry.name}]",)
     if not own:
         why = "the protocol names no camera: photographs say nothing about cameras"
-        return _Finding(_UNKNOWN, rule, why, keys)
+        return Finding(UNKNOWN, rule, why, keys)
     allowed = {str(CameraFitness.USABLE_VERIFY), str(CameraFitness.GOOD)}
     if seen.record.rules.mode == "investigation":
         allowed.add(str(CameraFitness.INVESTIGATION_ONLY))
     unknown = [one.id for one in own if one.eye_px_p50 is None]
     unfit = [one.id for one in own if one.eye_px_p50 is not None and one.verdict not in allowed]
     if unfit:
-        return _Finding(_FAIL, rule, f"too few pixels a face: {', '.join(unfit)}", keys)
+        return Finding(FAIL, rule, f"too few pixels a face: {', '.join(unfit)}", keys)
     if unknown:
-        return _Finding(_UNKNOWN, rule, f"no eye distance on {', '.join(unknown)}", keys)
-    return _Finding(_PASS, rule, f"{len(own)} cameras give enough pixels", keys)
+        return Finding(UNKNOWN, rule, f"no eye distance on {', '.join(unknown)}", keys)
+    return Finding(PASS, rule, f"{len(own)} cameras give enough pixels", keys)
 
 
-def _evidence(entry: SystemEntry, seen: Evidences) -> _Finding:
+def _evidence(entry: SystemEntry, seen: Evidences) -> Finding:
     rule = "thresholds and error rates rest on enough people and errors; nothing is missing"
     row = _primary(entry, seen.accuracy)
     keys = ("data", f"accuracy[system={entry.name},primary=true]")
@@ -156,9 +132,9 @@ def _evidence(entry: SystemEntry, seen: Evidences) -> _Finding:
     if seen.data.missing_answers:
         reasons.insert(0, f"{seen.data.missing_answers} searches were not run")
     if reasons:
-        return _Finding(_UNKNOWN, rule, reasons[0], keys)
+        return Finding(UNKNOWN, rule, reasons[0], keys)
     why = f"{row.fnir.people} people searched for, {row.fpir.people} absent people"
-    return _Finding(_PASS, rule, why, keys)
+    return Finding(PASS, rule, why, keys)
 
 
 def _thin(row: AccuracyResult) -> Iterator[str]:
@@ -171,38 +147,39 @@ def _thin(row: AccuracyResult) -> Iterator[str]:
             yield f"{name}: {estimate.reason}"
 
 
-def _accuracy(entry: SystemEntry, seen: Evidences) -> _Finding:
+def _accuracy(entry: SystemEntry, seen: Evidences) -> Finding:
     limit = seen.record.rules.requirements.max_fnir
     row = _primary(entry, seen.accuracy)
     rule = (
         f"at a threshold chosen for FPIR {row.target_fpir:g}, the whole interval of FNIR is at "
-        f"most {limit:g}, and FPIR's is not above its target{_proposal(seen, 'max_fnir')}"
+        f"most {limit:g}, and FPIR's is not above its target"
+        f"{proposal(seen, 'requirements.max_fnir')}"
     )
     keys = (f"accuracy[system={entry.name},primary=true]",)
-    missed = _at_most(row.fnir, limit)
+    missed = at_most(row.fnir, limit)
     alarmed = row.fpir.ci is not None and row.fpir.ci.lo > (row.target_fpir or 1)
     if alarmed:
-        return _Finding(_FAIL, rule, f"FPIR is above its target: {share(row.fpir)}", keys)
-    return _Finding(missed, rule, f"FNIR: {share(row.fnir)}", keys)
+        return Finding(FAIL, rule, f"FPIR is above its target: {share(row.fpir)}", keys)
+    return Finding(missed, rule, f"FNIR: {share(row.fnir)}", keys)
 
 
-def _equity(entry: SystemEntry, seen: Evidences) -> _Finding:
+def _equity(entry: SystemEntry, seen: Evidences) -> Finding:
     limit = seen.record.rules.requirements.max_group_ratio
     rule = (
         f"FNIR and FPIR of any two groups differ at most {limit:g} times, by the far ends of their "
-        f"intervals{_proposal(seen, 'max_group_ratio')}"
+        f"intervals{proposal(seen, 'requirements.max_group_ratio')}"
     )
     own = [one for one in seen.equity if one.system == entry.name and " x " not in one.attribute]
     keys = (f"equity[system={entry.name}]",)
     if not own:
-        return _Finding(_UNKNOWN, rule, "nobody carries a group label", keys)
+        return Finding(UNKNOWN, rule, "nobody carries a group label", keys)
     found = [_spread(one, limit) for one in own]
-    worst = next((f for f in found if f.result == _FAIL), None)
-    worst = worst or next((f for f in found if f.result == _UNKNOWN), found[0])
-    return _Finding(worst.result, rule, worst.why, keys)
+    worst = next((f for f in found if f.result == FAIL), None)
+    worst = worst or next((f for f in found if f.result == UNKNOWN), found[0])
+    return Finding(worst.result, rule, worst.why, keys)
 
 
-def _spread(equity: EquityResult, limit: float) -> _Finding:
+def _spread(equity: EquityResult, limit: float) -> Finding:
     """Fails where even the near ends of two intervals lie too far apart; passes where even the far
     ends do not, for every group."""
     name = equity.attribute
@@ -216,11 +193,11 @@ def _spread(equity: EquityResult, limit: float) -> _Finding:
             for low, other_lo, other_hi in known:
                 if high != low and lo > limit * other_hi:
                     why = f"{metric.upper()} by {name}: '{high}' over '{low}'"
-                    return _Finding(_FAIL, "", why, ())
+                    return Finding(FAIL, "", why, ())
                 unclear = unclear or (high != low and hi > limit * other_lo)
     if unclear:
-        return _Finding(_UNKNOWN, "", f"by {name}: groups too small, or intervals too wide", ())
-    return _Finding(_PASS, "", f"by {name}: every group within the limit", ())
+        return Finding(UNKNOWN, "", f"by {name}: groups too small, or intervals too wide", ())
+    return Finding(PASS, "", f"by {name}: every group within the limit", ())
 
 
 def _ends(group: GroupResult, metric: str) -> tuple[float | None, float | None]:
@@ -230,41 +207,42 @@ def _ends(group: GroupResult, metric: str) -> tuple[float | None, float | None]:
     return estimate.ci.lo, estimate.ci.hi
 
 
-def _operations(entry: SystemEntry, seen: Evidences) -> _Finding:
+def _operations(entry: SystemEntry, seen: Evidences) -> Finding:
     needs = seen.record.rules.requirements
+    limits = proposal(seen, "requirements.max_p95_seconds", "requirements.max_failed_requests")
     rule = (
         f"failed requests at most {needs.max_failed_requests:g} by the whole interval, p95 within "
-        f"{needs.max_p95_seconds:g} s{_proposal(seen, 'max_p95_seconds', 'max_failed_requests')}"
+        f"{needs.max_p95_seconds:g} s{limits}"
     )
     keys = (f"ops[system={entry.name}]",)
     row = next(one for one in seen.ops if one.system == entry.name)
     p95 = next((one.p95_ms for one in row.latencies if one.stage.startswith("answer")), None)
     if p95 is None:
-        return _Finding(_UNKNOWN, rule, "no answer was timed", keys)
+        return Finding(UNKNOWN, rule, "no answer was timed", keys)
     if p95 > 1000 * needs.max_p95_seconds:
-        return _Finding(_FAIL, rule, f"p95 is {p95 / 1000:.2g} s", keys)
-    failed = _at_most(row.failed_requests, needs.max_failed_requests)
+        return Finding(FAIL, rule, f"p95 is {p95 / 1000:.2g} s", keys)
+    failed = at_most(row.failed_requests, needs.max_failed_requests)
     why = f"p95 is {p95:,.0f} ms here; failed requests: {share(row.failed_requests)}"
-    return _Finding(failed, rule, why, keys)
+    return Finding(failed, rule, why, keys)
 
 
-def _cost(entry: SystemEntry, seen: Evidences) -> _Finding:
+def _cost(entry: SystemEntry, seen: Evidences) -> Finding:
     budget = seen.record.rules.requirements.monthly_budget_usd
     rule = "a month's cost, with no line missing, is within the budget"
     keys = (f"cost.monthly[system={entry.name}]",)
     month = next(one for one in seen.cost.monthly if one.system == entry.name)
     if budget is None:
-        return _Finding(_UNKNOWN, rule, "no budget is stated", keys)
+        return Finding(UNKNOWN, rule, "no budget is stated", keys)
     total = month.total_usd or 0.0
     if total > budget:
         why = f"${total:,.0f} a month is over ${budget:,.0f}"
-        return _Finding(_FAIL, rule, why, keys)
+        return Finding(FAIL, rule, why, keys)
     if month.missing:
-        return _Finding(_UNKNOWN, rule, f"not known: {', '.join(month.missing)}", keys)
-    return _Finding(_PASS, rule, f"${total:,.0f} a month", keys)
+        return Finding(UNKNOWN, rule, f"not known: {', '.join(month.missing)}", keys)
+    return Finding(PASS, rule, f"${total:,.0f} a month", keys)
 
 
-_JUDGES: Final[tuple[_Gate, ...]] = (
+_JUDGES: Final[tuple[Gate, ...]] = (
     _terms, _cameras, _evidence, _accuracy, _equity, _operations, _cost,
 )  # fmt: skip
 
@@ -274,13 +252,3 @@ _JUDGES: Final[tuple[_Gate, ...]] = (
 
 def _primary(entry: SystemEntry, accuracy: Sequence[AccuracyResult]) -> AccuracyResult:
     return next(row for row in accuracy if row.system == entry.name and row.primary)
-
-
-def _at_most(estimate: EstimateResult, limit: float) -> Outcome:
-    verdict = verdict_at_most(estimate.estimate(), limit, Evidence())
-    return {Verdict.PASS: _PASS, Verdict.FAIL: _FAIL, Verdict.INSUFFICIENT: _UNKNOWN}[verdict]
-
-
-def _proposal(seen: Evidences, *names: str) -> str:
-    stated = all(f"requirements.{name}" in seen.record.stated for name in names)
-    return "" if stated else " (limit: a proposal, nobody stated one)"

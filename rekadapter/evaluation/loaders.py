@@ -18,6 +18,7 @@ from typing import Any, Final
 from rekadapter.errors import UsageError
 from rekadapter.evaluation.dataset import Dataset, HoldOut, LabeledPerson, Sample, hold_out
 from rekadapter.evaluation.outcomes import GroupLabel, PersonId
+from rekadapter.evaluation.pair_lists import PAIRS_FILE, read_pairs
 from rekadapter.evaluation.rules import RULES_FILE, Rules, parse_rules, read_toml
 from rekadapter.imaging import IMAGE_SUFFIXES
 from rekadapter.types import PixelBox
@@ -57,6 +58,8 @@ def load(source: Path, layout: Layout = Layout.AUTO, rules: Rules | None = None)
         raise UsageError(f"{source} does not exist: give a folder, a CSV or a TOML file")
     if layout is Layout.AUTO and source.is_file():
         return _protocol_file(source, rules)
+    if source.is_file() and layout is Layout.LFW:
+        return Loaded(_lfw_pairs(source), rules or Rules())
     if source.is_file():
         raise UsageError(f"{source} is a file; the layout '{layout}' is a folder")
     beside = source / RULES_FILE
@@ -108,6 +111,8 @@ def _groups(row: Mapping[str, str], attributes: set[str]) -> tuple[GroupLabel, .
 def _protocol_file(file: Path, rules: Rules | None) -> Loaded:
     if file.suffix.lower() == ".csv":
         return Loaded(protocol_csv(file), rules or Rules())
+    if file.suffix.lower() == ".txt":
+        return Loaded(_lfw_pairs(file), rules or Rules())
     table = read_toml(file)
     named = table.pop("protocol", None)
     entries = {role: table.pop(role, []) for role in ("gallery", "probe", "person")}
@@ -225,15 +230,23 @@ def _tables(file: Path, role: str, tables: object) -> list[dict[str, Any]]:
 
 
 def lfw(root: Path, rules: Rules) -> Dataset:
-    """LFW: ``Name/Name_0001.jpg``. The people of ``pairs.txt``, where there is one, as an open set:
-    its 1:1 pairs are not searches, so only the names in it are used."""
-    everybody = folders(root / "lfw" if (root / "lfw").is_dir() else root, rules)
-    pairs = root / "pairs.txt"
-    if not pairs.is_file():
-        return everybody
-    wanted = {name for line in _lines(pairs) for name in line.split("\t") if not name.isdigit()}
-    samples = [s for s in (*everybody.gallery, *everybody.probes) if s.person in wanted]
-    return _hold_out(sorted(samples, key=lambda sample: str(sample.path)), rules)
+    """LFW: ``Name/Name_0001.jpg``. With a ``pairs.txt``, exactly its pairs, compared 1:1; without
+    one, folders."""
+    pairs = root / PAIRS_FILE
+    if pairs.is_file():
+        return _lfw_pairs(pairs)
+    return folders(_lfw_images(root), rules)
+
+
+def _lfw_images(root: Path) -> Path:
+    return root / "lfw" if (root / "lfw").is_dir() else root
+
+
+def _lfw_pairs(file: Path) -> Dataset:
+    images = _lfw_images(file.parent)
+    listed = images / PEOPLE_FILE
+    people = _people(listed) if listed.is_file() else ()
+    return replace(read_pairs(file, images), people=people)
 
 
 def ijb(root: Path, rules: Rules) -> Dataset:

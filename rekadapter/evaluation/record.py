@@ -19,8 +19,9 @@ from typing import Final, Literal
 from pydantic import ValidationError
 
 from rekadapter.errors import OutputError, UsageError
-from rekadapter.evaluation.dataset import CheckedDataset, CheckedSample
+from rekadapter.evaluation.dataset import CheckedDataset, CheckedSample, Dataset
 from rekadapter.evaluation.outcomes import GroupLabel, PersonId
+from rekadapter.evaluation.pair_split import PeoplePair, split_pairs
 from rekadapter.evaluation.protocol import Person, SplitRule, split_people
 from rekadapter.evaluation.rules import Rules, Table
 
@@ -59,6 +60,29 @@ class Photograph(Table):
     camera: str | None = None
     transit: str | None = None
     seconds: float | None = None
+
+
+class PairEntry(Table):
+    """Two photographs to compare, by digest."""
+
+    first: str
+    second: str
+
+
+class ComparisonPlan(Table):
+    """What is compared 1:1, and the people who choose thresholds on it.
+
+    ``exact``: the data set names the pairs, and nobody is searched; ``photographs`` are theirs.
+    Otherwise they are drawn from the searched and the enrolled photographs. ``remote``: remote
+    systems are asked too. ``crossing`` pairs join the two sides and are left out of the figures.
+    """
+
+    exact: bool
+    remote: bool
+    calibration: tuple[str, ...]
+    pairs: tuple[PairEntry, ...]
+    photographs: tuple[Photograph, ...] = ()
+    crossing: int = 0
 
 
 class PriceTier(Table):
@@ -120,6 +144,12 @@ class EvaluationRecord(Table):
     held_out: bool
     warnings: tuple[str, ...] = ()
     synthetic: bool = False
+    comparisons: ComparisonPlan | None = None
+
+    @property
+    def only_pairs(self) -> bool:
+        """Whether the data set is one of pairs: nobody is enrolled, nobody is searched."""
+        return self.comparisons is not None and self.comparisons.exact
 
     @property
     def gallery_sha256(self) -> str:
@@ -139,8 +169,9 @@ class EvaluationRecord(Table):
 
     @property
     def input_sha256(self) -> str:
-        """Digest of every photograph, enrolled or searched."""
-        return _sha256(one.sha256 for one in (*self.gallery, *self.probes))
+        """Digest of every photograph: enrolled, searched, or of a pair that the data set names."""
+        compared = self.comparisons.photographs if self.comparisons else ()
+        return _sha256(one.sha256 for one in (*self.gallery, *self.probes, *compared))
 
 
 def _sha256(parts: Iterable[str]) -> str:
@@ -201,9 +232,13 @@ def record_of(
     groups |= {one.person: one.groups for one in dataset.people}
     absent = sorted({sample.person for sample in dataset.nonmated})
     rule = SplitRule(rules.calibration_share, rules.seed, rules.balance)
-    calibration = split_people([Person(p, groups[p]) for p in absent], rule).calibration
+    if dataset.pairs:
+        split = split_pairs(_people_pairs(dataset), groups, rule)
+    else:
+        split = split_people([Person(p, groups[p]) for p in absent], rule)
+    calibration = split.calibration
     enrolled = dataset.enrolled
-    everybody = sorted(enrolled | set(absent))
+    everybody = sorted(enrolled | split.calibration | split.test)
     entries = [
         PersonEntry(
             id=pseudonyms.of(person),
@@ -218,12 +253,16 @@ def record_of(
         rules=rules,
         stated=tuple(sorted(stated_keys(rules))),
         people=tuple(sorted(entries, key=lambda entry: entry.id)),
-        gallery=_photographs(checked.gallery, pseudonyms),
-        probes=_photographs(checked.probes, pseudonyms),
+        gallery=photographs_of(checked.gallery, pseudonyms),
+        probes=photographs_of(checked.probes, pseudonyms),
         systems=tuple(systems),
         held_out=dataset.held_out,
         warnings=checked.warnings,
     )
+
+
+def _people_pairs(dataset: Dataset) -> list[PeoplePair]:
+    return [PeoplePair(pair.first.person, pair.second.person) for pair in dataset.pairs]
 
 
 def stated_keys(table: Table, prefix: str = "") -> set[str]:
@@ -238,9 +277,10 @@ def stated_keys(table: Table, prefix: str = "") -> set[str]:
     return found
 
 
-def _photographs(
+def photographs_of(
     samples: Sequence[CheckedSample], pseudonyms: Pseudonyms
 ) -> tuple[Photograph, ...]:
+    """Checked samples as they stand in a record."""
     transits: dict[tuple[str, str], str] = {}
     found = []
     for checked in samples:

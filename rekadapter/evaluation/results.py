@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import JsonValue
 
-from rekadapter.evaluation.statistics import Estimate, Interval
+from rekadapter.evaluation.one_to_one_results import OneToOneResult
+from rekadapter.evaluation.result_base import EstimateResult as EstimateResult  # noqa: PLC0414
+from rekadapter.evaluation.result_base import Result as Result  # noqa: PLC0414  known from here
 
 REPORT_SCHEMA_VERSION: Final = 1
 REPORT_FILE: Final = "report.json"
@@ -24,67 +26,6 @@ _IN_FULL: Final = "threshold"
 rounding it could let a face pass or fail that did not."""
 
 Outcome = Literal["pass", "fail", "not enough evidence"]
-
-
-class Result(BaseModel):
-    """A part of the report: no unknown keys, never changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class IntervalResult(Result):
-    """A confidence interval and how it was made."""
-
-    lo: float
-    hi: float
-    level: float
-    method: str
-
-
-class EstimateResult(Result):
-    """A figure with everything needed to judge it: see ``statistics.Estimate``."""
-
-    value: float | None
-    n: int
-    errors: int | None
-    people: int
-    n_eff: float | None
-    unit: str
-    ci: IntervalResult | None
-    sufficient: bool
-    reason: str
-
-    @classmethod
-    def of(cls, estimate: Estimate) -> Self:
-        ci = estimate.ci
-        return cls(
-            value=estimate.value,
-            n=estimate.n,
-            errors=estimate.errors,
-            people=estimate.people,
-            n_eff=estimate.n_eff,
-            unit=estimate.unit,
-            ci=IntervalResult(lo=ci.low, hi=ci.high, level=ci.level, method=ci.method)
-            if ci
-            else None,
-            sufficient=estimate.sufficient,
-            reason=estimate.reason,
-        )
-
-    def estimate(self) -> Estimate:
-        """The same as the statistics know it."""
-        ci = self.ci
-        return Estimate(
-            value=self.value,
-            n=self.n,
-            errors=self.errors,
-            people=self.people,
-            n_eff=self.n_eff,
-            ci=Interval(ci.lo, ci.hi, ci.level, ci.method) if ci else None,
-            sufficient=self.sufficient,
-            reason=self.reason,
-            unit=self.unit,
-        )
 
 
 class RunResult(Result):
@@ -556,6 +497,7 @@ class EvaluationReport(Result):
     paired: tuple[PairedResult, ...]
     policy: tuple[PolicyResult, ...]
     time_to_alert: tuple[AlertTimeResult, ...]
+    one_to_one: OneToOneResult | None = None
     equity: tuple[EquityResult, ...]
     cameras: tuple[CameraResult, ...]
     ops: tuple[OpsResult, ...]

@@ -37,6 +37,20 @@ class Requirements(Table):
     monthly_budget_usd: Amount | None = None
 
 
+class OneToOne(Table):
+    """What comparisons (1:1) are held against: the FMR of the primary comparison, others to show,
+    and the largest FNMR. Each default is a proposal."""
+
+    target_fmr: Share = 0.001
+    targets: tuple[Share, ...] = (0.01, 0.001, 0.0001)
+    max_fnmr: Share = 0.05
+
+    @property
+    def all_targets(self) -> tuple[float, ...]:
+        """Every target FMR, the primary one among them, highest first."""
+        return tuple(sorted({*self.targets, self.target_fmr}, reverse=True))
+
+
 class CostInputs(Table):
     """The user's own figures. What is not given is not in the sum, and the report says so."""
 
@@ -133,6 +147,7 @@ class Rules(Table):
     permutations: int = Field(default=9999, ge=99, le=10_000_000)
     camera_hours: dict[str, Amount] = Field(default_factory=dict)
     requirements: Requirements = Requirements()
+    one_to_one: OneToOne = OneToOne()
     cost: CostInputs = CostInputs()
     street: Street = Street()
     governance: Governance = Governance()

@@ -32,7 +32,12 @@ from rekadapter.evaluation.asking import (
     searched_face,
 )
 from rekadapter.evaluation.dataset import CheckedDataset, CheckedSample
-from rekadapter.evaluation.record import EvaluationRecord, Photograph, SystemEntry
+from rekadapter.evaluation.record import (
+    EvaluationRecord,
+    PairEntry,
+    Photograph,
+    SystemEntry,
+)
 from rekadapter.imaging import Image
 from rekadapter.names import gallery_id
 from rekadapter.recognizer import Capabilities, FaceSelection, QualityFilter, Recognizer
@@ -129,6 +134,10 @@ class Questions:
     def enroll(self, photograph: Photograph) -> Question:
         return self._question(Kind.ENROLL, photograph, photograph.person)
 
+    def compare(self, pair: PairEntry) -> Question:
+        entry = self.entry
+        return Question(Kind.COMPARE, entry.name, entry.identity, "", pair.first, pair.second)
+
     def _question(self, kind: Kind, photograph: Photograph, subject: str = "") -> Question:
         entry = self.entry
         return Question(kind, entry.name, entry.identity, self.gallery, photograph.sha256, subject)
@@ -151,10 +160,11 @@ def evaluation_gallery(record: EvaluationRecord) -> GalleryId:
 def _unanswered(
     questions: Iterable[Question], store: AnswerStore, options: Options
 ) -> list[Question]:
-    return [question for question in questions if _open(store.get(question), options)]
+    return [question for question in questions if still_open(store.get(question), options)]
 
 
-def _open(answer: StoredAnswer | None, options: Options) -> bool:
+def still_open(answer: StoredAnswer | None, options: Options) -> bool:
+    """Whether a question has to be asked: it has no answer, or one that is not to stay."""
     if answer is None:
         return True
     failed = answer.failure is not None and answer.failure.stage is Stage.REQUEST
@@ -220,7 +230,7 @@ class _Collector:
         return [_Task(ask(photograph), sample) for photograph, sample in pairs]
 
     def _waiting(self, tasks: Iterable[_Task]) -> list[_Task]:
-        return [task for task in tasks if _open(self._store.get(task.question), self._options)]
+        return [task for task in tasks if still_open(self._store.get(task.question), self._options)]
 
     # --- gallery ------------------------------------------------------------------------------
 

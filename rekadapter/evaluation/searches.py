@@ -12,7 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from rekadapter.evaluation.answers import StoredAnswer, line_of
 from rekadapter.evaluation.outcomes import (
@@ -90,10 +90,21 @@ def outcomes_of(record: EvaluationRecord, answers: Answers) -> tuple[SystemOutco
     return tuple(reader.outcomes(common, sum(map(len, units.values()))) for reader in readers)
 
 
-def used_answers_sha256(systems: Iterable[SystemOutcomes]) -> str:
+class HasAnswers(Protocol):
+    """One system's answers of another kind."""
+
+    @property
+    def answers(self) -> tuple[StoredAnswer, ...]: ...
+
+
+def used_answers_sha256(
+    systems: Iterable[SystemOutcomes], others: Iterable[HasAnswers] = ()
+) -> str:
     """Digest of every answer that counted, whatever their order in the file."""
     digest = hashlib.sha256()
+    systems = tuple(systems)
     used = [one.answer for system in systems for one in system.answered]
+    used += [answer for system in others for answer in system.answers]
     used += [answer for system in systems for answer in system.enroll_answers]
     for line in sorted(map(line_of, used)):
         digest.update(line + b"\n")

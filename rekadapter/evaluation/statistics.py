@@ -256,8 +256,8 @@ def _resampled_pair_rates(trials: PairTrials, codes: IntArray, settings: Setting
     """Rates over pairs of resampled people (resamples,); draws that hold no pair are left out."""
     people = codes.size
     first, second = np.searchsorted(codes, trials.first), np.searchsorted(codes, trials.second)
-    wrong = _pair_counts(first[trials.errors], second[trials.errors], people)
-    every = _pair_counts(first, second, people)
+    wrong = pair_counts(first[trials.errors], second[trials.errors], people)
+    every = pair_counts(first, second, people)
     rng = np.random.default_rng(settings.seed)
     rates = []
     for size in batches(settings.resamples, people):
@@ -268,10 +268,10 @@ def _resampled_pair_rates(trials: PairTrials, codes: IntArray, settings: Setting
     return np.concatenate(rates)
 
 
-def _pair_counts(
+def pair_counts(
     first: IntArray, second: IntArray, people: int
 ) -> FloatArray | scipy.sparse.csr_array:
-    """Comparisons by both people (people, people): sparse where mostly empty."""
+    """Comparisons by the codes of both people (people, people): sparse where mostly empty."""
     counts = scipy.sparse.csr_array((np.ones(first.size), (first, second)), shape=(people, people))
     dense = first.size > people * people / 20
     return counts.toarray() if dense else counts

@@ -82,7 +82,7 @@ def _record(
         ),
         gallery=tuple(_photograph(f"{p}-enrolled", p) for p in design.gallery_people),
         probes=tuple(_photograph(outcome.search_id, outcome.person) for outcome in outcomes),
-        systems=tuple(_system(name, default_threshold) for name in systems),
+        systems=tuple(made_up_system(name, default_threshold) for name in systems),
         held_out=False,
         synthetic=True,
     )
@@ -92,7 +92,8 @@ def _photograph(name: str, person: PersonId) -> Photograph:
     return Photograph(sha256=hashlib.sha256(name.encode()).hexdigest(), person=person)
 
 
-def _system(name: str, default_threshold: float) -> SystemEntry:
+def made_up_system(name: str, default_threshold: float) -> SystemEntry:
+    """A system of this machine with scores around 0 to 1, higher closer."""
     return SystemEntry(
         name=name,
         kind="local",

@@ -153,14 +153,14 @@ def test_an_unknown_rule_is_an_error(tmp_path: Path) -> None:
 # --- research layouts, drawn ------------------------------------------------------------------
 
 
-def test_lfw_keeps_to_the_people_of_its_pairs(tmp_path: Path) -> None:
+def test_lfw_without_a_list_of_pairs_is_folders(tmp_path: Path) -> None:
     for name in ("Ada_L", "Bob_M", "Cyd_N", "Dan_O"):
         for number in (1, 2):
             drawn(tmp_path / name / f"{name}_{number:04d}.png", name, gray=90 + 40 * number)
-    (tmp_path / "pairs.txt").write_text("1\t1\nAda_L\t1\t2\nBob_M\t1\tCyd_N\t1\n")
     dataset = load(tmp_path, Layout.LFW, Rules()).dataset
     people = {s.person for s in (*dataset.gallery, *dataset.probes)}
-    assert people == {"Ada_L", "Bob_M", "Cyd_N"}
+    assert people == {"Ada_L", "Bob_M", "Cyd_N", "Dan_O"}
+    assert not dataset.pairs
 
 
 def test_ijb_templates_are_searches_of_several_faces(tmp_path: Path) -> None:

@@ -1,0 +1,149 @@
+"""The gates of an evaluation whose data are pairs: comparisons (1:1) in the place of searches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from rekadapter.evaluation.gate_findings import (
+    FAIL,
+    PASS,
+    UNKNOWN,
+    Evidences,
+    Finding,
+    Gate,
+    at_most,
+    proposal,
+)
+from rekadapter.evaluation.one_to_one_results import (
+    ComparisonAccuracyResult,
+    ComparisonEquityResult,
+    OneToOneResult,
+)
+from rekadapter.evaluation.rates import share
+from rekadapter.evaluation.record import SystemEntry
+from rekadapter.evaluation.result_base import EstimateResult
+from rekadapter.evaluation.statistics import Evidence
+
+
+def _evidence(entry: SystemEntry, seen: Evidences) -> Finding:
+    rule = "thresholds and error rates rest on enough people and errors; nothing is missing"
+    keys = ("one_to_one", f"one_to_one.accuracy[system={entry.name},primary=true]")
+    section = seen.one_to_one
+    row = _primary(entry, section)
+    if section is None or row is None:
+        return Finding(UNKNOWN, rule, "it has no comparison scores", keys)
+    reasons = list(_thin(row))
+    if seen.record.synthetic:
+        reasons.insert(0, "the scores are made up")
+    if section.missing:
+        reasons.insert(0, f"{section.missing} comparisons were not made")
+    if reasons:
+        return Finding(UNKNOWN, rule, reasons[0], keys)
+    why = f"{section.test_mated} mated and {section.test_nonmated} non-mated pairs of test people"
+    return Finding(PASS, rule, why, keys)
+
+
+def _thin(row: ComparisonAccuracyResult) -> Iterator[str]:
+    if row.threshold is None:
+        yield f"no threshold at this FMR: {row.chosen.reason if row.chosen else ''}"
+    elif row.chosen and not row.chosen.sufficient:
+        yield f"the threshold: {row.chosen.reason}"
+    for name, estimate in (("FMR", row.fmr), ("FNMR", row.fnmr)):
+        if estimate.ci is None or estimate.people < Evidence().min_people:
+            yield f"{name}: {estimate.reason}"
+
+
+def _accuracy(entry: SystemEntry, seen: Evidences) -> Finding:
+    rules = seen.record.rules.one_to_one
+    rule = (
+        f"at a threshold chosen for FMR {rules.target_fmr:g}, the whole interval of FNMR is at "
+        f"most {rules.max_fnmr:g}, and FMR's is not above its target"
+        f"{proposal(seen, 'one_to_one.max_fnmr')}"
+    )
+    keys = (f"one_to_one.accuracy[system={entry.name},primary=true]",)
+    row = _primary(entry, seen.one_to_one)
+    if row is None:
+        return Finding(UNKNOWN, rule, "it has no comparison scores", keys)
+    if row.fmr.ci is not None and row.fmr.ci.lo > rules.target_fmr:
+        return Finding(FAIL, rule, f"FMR is above its target: {share(row.fmr)}", keys)
+    return Finding(at_most(row.fnmr, rules.max_fnmr), rule, f"FNMR: {share(row.fnmr)}", keys)
+
+
+def _equity(entry: SystemEntry, seen: Evidences) -> Finding:
+    limit = seen.record.rules.requirements.max_group_ratio
+    rule = (
+        f"FNMR and FMR of any two groups differ at most {limit:g} times, by the far ends of their "
+        f"intervals{proposal(seen, 'requirements.max_group_ratio')}"
+    )
+    keys = (f"one_to_one.equity[system={entry.name}]",)
+    found = seen.one_to_one.equity if seen.one_to_one else ()
+    own = [one for one in found if one.system == entry.name and " x " not in one.attribute]
+    if not own:
+        return Finding(UNKNOWN, rule, "nobody carries a group label", keys)
+    judged = [_spread(one, limit) for one in own]
+    for result in (FAIL, UNKNOWN):
+        worst = next((one for one in judged if one.result == result), None)
+        if worst:
+            return Finding(worst.result, rule, worst.why, keys)
+    return Finding(PASS, rule, judged[0].why, keys)
+
+
+def _spread(equity: ComparisonEquityResult, limit: float) -> Finding:
+    """Fails where even the near ends of two intervals lie too far apart; passes where even the far
+    ends do not, for every group."""
+    name = equity.attribute
+    unclear = any(group.suppressed for group in equity.per_group)
+    for metric in ("fnmr", "fmr"):
+        ends = [(g.group, _ends(getattr(g, metric))) for g in equity.per_group]
+        known = [(group, interval) for group, interval in ends if interval]
+        unclear = unclear or len(known) < max(2, len(ends))
+        for high, (lo, hi) in known:
+            for low, (_, other_hi) in known:
+                if high != low and lo > limit * other_hi:
+                    return Finding(
+                        FAIL, "", f"{metric.upper()} by {name}: '{high}' over '{low}'", ()
+                    )
+            unclear = unclear or any(hi > limit * o_lo for g, (o_lo, _) in known if g != high)
+    if unclear:
+        return Finding(UNKNOWN, "", f"by {name}: groups too small, or intervals too wide", ())
+    return Finding(PASS, "", f"by {name}: every group within the limit", ())
+
+
+def _ends(estimate: EstimateResult | None) -> tuple[float, float] | None:
+    if estimate is None or estimate.ci is None or estimate.people < Evidence().min_people:
+        return None
+    return estimate.ci.lo, estimate.ci.hi
+
+
+def _operations(entry: SystemEntry, seen: Evidences) -> Finding:
+    needs = seen.record.rules.requirements
+    limits = proposal(seen, "requirements.max_p95_seconds", "requirements.max_failed_requests")
+    rule = (
+        f"failed requests at most {needs.max_failed_requests:g} by the whole interval, p95 of a "
+        f"comparison within {needs.max_p95_seconds:g} s{limits}"
+    )
+    keys = (f"one_to_one.latency[system={entry.name}]",)
+    timed = seen.one_to_one.latency if seen.one_to_one else ()
+    row = next((one for one in timed if one.system == entry.name), None)
+    if row is None or row.p95_ms is None:
+        return Finding(UNKNOWN, rule, "no comparison was timed", keys)
+    if row.p95_ms > 1000 * needs.max_p95_seconds:
+        return Finding(FAIL, rule, f"p95 is {row.p95_ms / 1000:.2g} s", keys)
+    failed = at_most(row.failed_requests, needs.max_failed_requests)
+    why = f"p95 is {row.p95_ms:,.0f} ms here; failed requests: {share(row.failed_requests)}"
+    return Finding(failed, rule, why, keys)
+
+
+def _primary(entry: SystemEntry, section: OneToOneResult | None) -> ComparisonAccuracyResult | None:
+    rows = section.accuracy if section else ()
+    return next((row for row in rows if row.system == entry.name and row.primary), None)
+
+
+COMPARISON_JUDGES: Final[Mapping[str, Gate]] = {
+    "evidence": _evidence,
+    "accuracy": _accuracy,
+    "equity": _equity,
+    "operations": _operations,
+}
+"""The gates that differ where nobody is searched."""
