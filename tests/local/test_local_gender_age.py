@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
+import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rekadapter.backends.local import open_local
+from rekadapter.backends.local import open_local, opening, packs
 from rekadapter.backends.local.gender_age import (
     IN_THE_GRAPH,
     OUTSIDE,
@@ -30,6 +32,7 @@ from rekadapter.backends.local.gender_age import (
     square_around,
 )
 from rekadapter.backends.local.geometry import Floats
+from rekadapter.backends.local.manifests import WeightFile, manifest_of
 from rekadapter.backends.local.models import FaceModels
 from rekadapter.backends.local.recognizer import LocalRecognizer, capabilities_of
 from rekadapter.backends.local.sessions import SessionSettings
@@ -97,7 +100,7 @@ def test_the_values_are_those_of_insightfaces_own_loader(
     pixels, face = photograph(), _oracles_face(corners)
     gender, age = oracle.get(pixels, face)
     found = loaded(path).estimated(pixels, DetectedFace(as_box(corners, pixels), 99.0))
-    assert found.estimated_age == AgeRange(max(0, age), max(0, age))
+    assert found.estimated_age == AgeRange(age, age)
     assert found.perceived_gender is not None
     assert found.perceived_gender.value is (Gender.MALE if gender == 1 else Gender.FEMALE)
     # a task of another name has it give the graph's values as they are
@@ -156,11 +159,15 @@ def test_a_gender_is_the_higher_score_and_its_softmax(scores: list[float]) -> No
     assert found.confidence + other == pytest.approx(100.0)
 
 
-@given(st.floats(-1, 2, width=32), st.integers(0, 50))
+@given(st.floats(0, 1.21875, width=32), st.integers(0, 50))
 def test_an_age_range_holds_the_age_and_nothing_below_nought(hundreds: float, half: int) -> None:
-    age = age_of(np.float32(hundreds), half)
-    years = max(0, int(np.round(np.float32(hundreds) * 100)))
-    assert age == AgeRange(max(0, years - half), years + half)
+    years = int(np.round(np.float32(hundreds) * 100))
+    assert age_of(np.float32(hundreds), half) == AgeRange(max(0, years - half), years + half)
+
+
+@pytest.mark.parametrize("hundreds", [-0.01, 1.23, 4.82, -30.0, 3e38, -3e38])
+def test_an_age_that_nobody_has_is_none(hundreds: float) -> None:
+    assert age_of(np.float32(hundreds), 5) is None
 
 
 class Fixed:
@@ -289,6 +296,50 @@ def test_options_that_mean_nothing_are_refused(
 def test_a_gender_age_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelNotAvailableError, match=r"absent\.onnx"):
         opened(tmp_path, gender_age_file=str(tmp_path / "absent.onnx"))
+
+
+# --- a pack of InsightFace's ------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiny_buffalo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """What a download of buffalo_s brings, if its weights were tiny graphs."""
+    pytest.importorskip("insightface", reason="the optional package is not installed")
+    folder = tmp_path / "download"
+    folder.mkdir()
+    graphs = (
+        scrfd_like(folder / "det_500m.onnx"),
+        arcface_like(folder / "w600k_mbf.onnx"),
+        gender_age_like(folder / "genderage.onnx"),
+    )
+    detector, embedder, gender_age = (
+        WeightFile(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in graphs
+    )
+    tiny = replace(
+        manifest_of("buffalo_s"), detector=detector, embedder=embedder, gender_age=gender_age
+    )
+    for module in (packs, opening):
+        monkeypatch.setattr(module, "manifest_of", {tiny.name: tiny}.__getitem__)
+    return folder
+
+
+@pytest.mark.parametrize("with_graph", [True, False])
+def test_a_pulled_pack_estimates_where_its_folder_has_the_graph(
+    tmp_path: Path, tiny_buffalo: Path, *, with_graph: bool
+) -> None:
+    if not with_graph:
+        (tiny_buffalo / "genderage.onnx").unlink()
+
+    def fetch(name: str, folder: Path) -> None:
+        shutil.copytree(tiny_buffalo, folder / "models" / name)
+
+    packs.pull_pack("buffalo_s", tmp_path, accept_license=True, fetch=fetch)
+    context = BackendContext(data_dir=tmp_path / "data", cache_dir=tmp_path)
+    local = open_local("local", {"pack": "buffalo_s", "threads": 1}, context)
+    assert local.capabilities.attributes == (EVERY if with_graph else frozenset())
+    (face,) = analysis_of(local, EVERY).detect(Image.from_pixels(square_picture())).faces
+    assert (face.estimated_age is not None) is with_graph
+    assert (face.perceived_gender is not None) is with_graph
 
 
 # --- no cost where nobody asks ----------------------------------------------------------------

@@ -111,6 +111,8 @@ def gender_age_like(path: Path, *, side: int = 96, scales_itself: bool = False) 
     subtracts and divides on its own.
     """
     rng = np.random.default_rng(3)
+    matrix = rng.normal(scale=0.4, size=(48, 3))
+    matrix[:, 2] /= 10  # ages that people have
     cell = side // 4
     names = ("_minusscalar0", "_mulscalar0") if scales_itself else ("in0", "in1")
     nodes = [
@@ -126,8 +128,8 @@ def gender_age_like(path: Path, *, side: int = 96, scales_itself: bool = False) 
     weights = {
         "mean": np.array(127.5 if scales_itself else 0.0, np.float32),
         "gain": np.array(1 / 128 if scales_itself else 1.0, np.float32),
-        "matrix": rng.normal(scale=0.4, size=(48, 3)).astype(np.float32),
-        "bias": np.array([0.0, 0.0, 0.9], np.float32),
+        "matrix": matrix.astype(np.float32),
+        "bias": np.array([0.0, 0.0, 0.6], np.float32),
     }
     shapes: tuple[list[str | int | None], dict[str, list[str | int | None]]] = (
         ["batch", 3, side, side],

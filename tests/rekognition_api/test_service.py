@@ -55,6 +55,7 @@ from rekadapter.types import (
     SubjectId,
     Verification,
 )
+from tests.telling import telling
 
 ACCOUNT = "123456789012"
 REGION = "eu-west-1"
@@ -486,6 +487,21 @@ def test_details_that_were_not_computed_are_left_out(
 ) -> None:
     body = call("DetectFaces", Image=image_of(material.ann), Attributes=["ALL"]).body
     assert [sorted(face) for face in body["FaceDetails"]] == [["BoundingBox", "Confidence"]]
+
+
+def test_age_and_gender_have_rekognitions_form(material: ContractMaterial) -> None:
+    call = Caller(RekognitionService(telling()))  # holds every answer against botocore's model
+    call("CreateCollection", CollectionId="staff")
+    image = image_of(material.ann)
+    detected = call("DetectFaces", Image=image, Attributes=["GENDER", "AGE_RANGE"]).body
+    indexed = call(
+        "IndexFaces", CollectionId="staff", Image=image, DetectionAttributes=["ALL"]
+    ).body
+    for face in (detected["FaceDetails"][0], indexed["FaceRecords"][0]["FaceDetail"]):
+        assert face["AgeRange"] == {"Low": 31, "High": 37}
+        assert face["Gender"] == {"Value": "Female", "Confidence": 91.5}
+    listed = call("ListFaces", CollectionId="staff").body
+    assert "AgeRange" not in json.dumps(listed)
 
 
 # --- recognizers with other answers ---------------------------------------------------------------

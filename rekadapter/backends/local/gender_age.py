@@ -42,6 +42,9 @@ _MARGIN: Final = 1.5
 _OUTPUTS: Final = 3
 """Scores of the two genders, then the age in hundreds of years."""
 
+_OLDEST_YEARS: Final = 122
+"""The longest life that has been verified, Jeanne Calment's (1875 to 1997)."""
+
 _NODES_LOOKED_AT: Final = 8
 _NODES_OF_BATCH_NORM: Final = 3
 
@@ -83,8 +86,8 @@ class GenderAgeModel:
     def estimated(self, pixels: Pixels, face: DetectedFace) -> DetectedFace:
         """``face`` of an upright BGR image with its age and gender.
 
-        Neither is given for a box without an extent, or where the graph gives no number; no gender
-        where its two scores are equal.
+        Neither is given for a box without an extent, or where the graph gives no number; no age
+        that no human has, and no gender where its two scores are equal.
         """
         values = self.values(pixels, face.box)
         if values is None:
@@ -125,9 +128,12 @@ def square_around(pixels: Pixels, box: BoundingBox, side: int) -> Pixels | None:
     return np.asarray(cv2.warpAffine(pixels, matrix, (side, side)), dtype=np.uint8)
 
 
-def age_of(hundreds: np.float32, half_width_years: int) -> AgeRange:
-    """The age, rounded to a year as InsightFace does; nobody is younger than 0."""
-    years = max(0, int(np.round(hundreds * 100)))
+def age_of(hundreds: np.float32, half_width_years: int) -> AgeRange | None:
+    """The age, rounded to a year as InsightFace does; None for one that nobody has."""
+    # far off, the product with 100 is no number any more
+    years = int(np.round(hundreds * 100)) if abs(hundreds) < 2 else -1
+    if not 0 <= years <= _OLDEST_YEARS:
+        return None
     return AgeRange(max(0, years - half_width_years), years + half_width_years)
 
 
