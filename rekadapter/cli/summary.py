@@ -13,6 +13,7 @@ from rekadapter.evaluation.summary import (
     SummaryRow,
     Traffic,
 )
+from rekadapter.evaluation.wording import left_in_bucket
 
 _COLUMNS = (
     "camera", "backend", "frames", "faces", "identified", "unknown",
@@ -29,8 +30,7 @@ def show_summary(summary: Summary) -> None:
     damaged = ", DAMAGED: do not rely on these numbers" if summary.doubts else ""
     print_table(f"run {summary.state}{damaged}", _COLUMNS, rows)
     for total in summary.totals:
-        if total.frames.dropped:
-            remark(f"{total.backend}: frames without an answer: {_causes(total.frames.dropped)}")
+        _say_what_is_missing(total)
     for camera in summary.cameras:
         if camera.interruptions:
             remark(
@@ -42,6 +42,13 @@ def show_summary(summary: Summary) -> None:
             rows = [(total.backend, *_traffic(total.housekeeping))]
             columns = ("backend", "sent kB", "calls", "AWS charges")
             print_table("besides the feeds (enrollment and the like)", columns, rows)
+
+
+def _say_what_is_missing(total: BackendTotal) -> None:
+    if total.frames.dropped:
+        remark(f"{total.backend}: frames without an answer: {_causes(total.frames.dropped)}")
+    if total.traffic.left_in_bucket:
+        remark(f"warning: {left_in_bucket(total)}")
 
 
 def _row(camera: str, row: SummaryRow | BackendTotal, traffic: Traffic) -> tuple[object, ...]:

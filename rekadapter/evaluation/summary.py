@@ -26,6 +26,7 @@ from rekadapter.observation import (
     Run,
     TrackRecord,
 )
+from rekadapter.recognizer import RequestRecord
 from rekadapter.sinks.run_directory import read_run
 from rekadapter.types import CameraId, Reason, SubjectId
 
@@ -75,7 +76,8 @@ class Traffic:
     """Requests to a remote backend, from the ledger. Retried attempts are within one request.
 
     ``price_usd`` sums the known prices and is None where no price is known at all;
-    ``unpriced_requests`` counts the requests it leaves out.
+    ``unpriced_requests`` counts the requests it leaves out. ``left_in_bucket`` is how many more
+    images were put into a bucket than deleted there, each time as far as the answer was heard.
     """
 
     requests: int
@@ -85,6 +87,7 @@ class Traffic:
     calls: Mapping[str, int]
     price_usd: float | None
     unpriced_requests: int
+    left_in_bucket: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,7 +374,13 @@ def _traffic(entries: Sequence[LedgerEntry]) -> Traffic:
         calls=dict(sorted(Counter(one.operation for one in requests).items())),
         price_usd=math.fsum(prices) if prices else None,
         unpriced_requests=len(requests) - len(prices),
+        left_in_bucket=_left_in_bucket(requests),
     )
+
+
+def _left_in_bucket(requests: Sequence[RequestRecord]) -> int:
+    done = Counter(one.operation for one in requests if one.outcome == "ok")
+    return max(0, done["PutObject"] - done["DeleteObject"])
 
 
 def _facts(books: _Books, camera: CameraId, backends: Sequence[str]) -> CameraFacts:

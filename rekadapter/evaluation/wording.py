@@ -174,6 +174,17 @@ def _trouble(total: BackendTotal) -> Iterator[str]:
         yield f"System {total.backend} did not get {missed}."
     if frames.unaccounted:
         yield _unaccounted(total.backend, frames)
+    if total.traffic.left_in_bucket:
+        yield left_in_bucket(total)
+
+
+def left_in_bucket(total: BackendTotal) -> str:
+    """What to do about images that were not deleted."""
+    pictures = many(total.traffic.left_in_bucket, "picture")
+    return (
+        f"System {total.backend} left at least {pictures} of people in the bucket that images went "
+        "through, because deleting failed (the log names them): delete them there."
+    )
 
 
 def _unaccounted(backend: str, frames: FrameCounts) -> str:

@@ -19,7 +19,8 @@ from rekadapter.evaluation.summary import (
     summarize,
     write_summary,
 )
-from rekadapter.testing.runs import RunBuilder, Transit, local_backend
+from rekadapter.evaluation.wording import left_in_bucket
+from rekadapter.testing.runs import RunBuilder, Transit, local_backend, remote_backend
 from rekadapter.types import Reason
 
 
@@ -114,6 +115,17 @@ def test_prices_are_summed_where_known_and_counted_where_not() -> None:
     total = next(t for t in summary.totals if t.backend == "rekognition")
     assert total.housekeeping.calls == {"IndexFaces": 1}
     assert total.traffic == traffic
+
+
+def test_images_that_were_put_and_not_deleted_are_counted_and_told() -> None:
+    builder = RunBuilder(backends=(remote_backend(),), cameras={"lobby": 1})
+    for outcome in ("ok", "ok", "ok", "AccessDenied"):
+        builder.request("rekognition", "lobby", operation="PutObject", outcome=outcome)
+    for outcome in ("ok", "AccessDenied"):
+        builder.request("rekognition", "lobby", operation="DeleteObject", outcome=outcome)
+    summary = summarize(builder.build())
+    assert summary.totals[0].traffic.left_in_bucket == 2
+    assert "at least 2 pictures of people in the bucket" in left_in_bucket(summary.totals[0])
 
 
 def test_eye_distances_say_what_the_camera_is_fit_for() -> None:
