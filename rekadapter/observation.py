@@ -140,6 +140,8 @@ class CameraRecord:
     For each backend: ``captured == processed[b] + sum(dropped[b].values())``, with no remainder.
     A live camera was away ``interruptions`` times, ``away_seconds`` together (to the second): what
     happened then nobody saw.
+    ``seconds`` is how long it was watched by its own clock: from the first frame to the last
+    without the time away, None where that was not recorded.
     """
 
     camera: CameraId
@@ -152,6 +154,7 @@ class CameraRecord:
     error: str | None = None
     interruptions: int = 0
     away_seconds: float = 0.0
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -338,10 +338,10 @@ class _Run:
             case LostFrame():
                 if item.detail:
                     logger.warning("camera %s, frame %s: %s", item.camera, item.index, item.detail)
-                self._count.captured(item.camera)
+                self._count.captured(item.camera, item.seconds)
                 self._drop_everywhere(item.camera, item.cause)
             case Frame():
-                self._count.captured(item.camera, item.image.size)
+                self._count.captured(item.camera, item.seconds, item.image.size)
                 self._hand_over(feed, item)
 
     def _hand_over(self, feed: Feed, frame: Frame) -> None:

@@ -30,6 +30,8 @@ class _Counts:
     def back(self) -> None:
         self.away_before += self.away_now
         self.away_now = 0.0
+    first_seconds: float | None = None
+    last_seconds: float = 0.0
 
 
 class FrameCount:
@@ -44,13 +46,15 @@ class FrameCount:
             for spec in specs
         }
 
-    def captured(self, camera: CameraId, size: Size | None = None) -> None:
-        """A frame came; ``size`` where it could be decoded."""
+    def captured(self, camera: CameraId, seconds: float, size: Size | None = None) -> None:
+        """A frame came, at ``seconds`` by the feed's clock; ``size`` where it could be decoded."""
         with self._lock:
             counts = self._counts[camera]
             counts.captured += 1
             counts.back()
             counts.size = counts.size or size
+            counts.first_seconds = seconds if counts.first_seconds is None else counts.first_seconds
+            counts.last_seconds = max(counts.last_seconds, seconds)
 
     def processed(self, camera: CameraId, backend: str) -> None:
         """A backend's answer about a frame was written."""
@@ -93,6 +97,7 @@ class FrameCount:
 
     def _record(self, spec: FeedSpec) -> CameraRecord:
         counts = self._counts[spec.camera]
+        first = counts.first_seconds
         return CameraRecord(
             camera=spec.camera,
             # A path that is not UTF-8 has to be written down all the same.
@@ -105,4 +110,7 @@ class FrameCount:
             error=counts.error,
             interruptions=counts.interruptions,
             away_seconds=round(counts.away_before + counts.away_now, 1),
+            seconds=None
+            if first is None
+            else max(0.0, counts.last_seconds - first - counts.away_before),
         )
