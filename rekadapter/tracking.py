@@ -35,9 +35,9 @@ class DecisionRules:
     """When a name is said.
 
     A sighting supports the subject of its best candidate, and only if that candidate meets
-    ``threshold``. Sightings weigh by the area of the face (``_weight``): far away everybody looks
-    like somebody. A subject is named if at least ``min_sightings`` sightings support it, with at
-    least ``dominance`` times the weight of any other subject, and with at least ``min_share`` of
+    ``threshold``. Sightings weigh by the area of the face (``evidence_weight``): far away everybody
+    looks like somebody. A subject is named if at least ``min_sightings`` sightings support it, with
+    at least ``dominance`` times the weight of any other subject, and with at least ``min_share`` of
     the weight of all that were searched: a stranger who meets the threshold now and then, as one
     does in hundreds of frames, stays unknown. One frame can deceive, so two are asked for wherever
     a second could be had; a single photograph is judged on its own (1). Where few sightings are
@@ -81,7 +81,7 @@ class Evidence:
         if face.not_searched is not None:
             self._not_searched[face.not_searched.reason] += 1
             return
-        weight = _weight(face)
+        weight = evidence_weight(face.face.eye_distance_px)
         self._searched += 1
         self._weight += weight
         if not face.candidates:
@@ -166,11 +166,12 @@ def _rank(support: _Support) -> tuple[float, float]:
     return (-support.weight, -_closeness(support.best))
 
 
-def _weight(face: FaceIdentification) -> float:
-    """The square of the eye distance in pixels, up to where more pixels tell no more; 1 where it is
-    not known, which then holds for every sighting of a backend."""
-    distance = face.face.eye_distance_px
-    return 1.0 if distance is None else min(max(distance, 1.0), _AMPLE_EYE_DISTANCE_PX) ** 2
+def evidence_weight(eye_distance_px: float | None) -> float:
+    """How much a sighting counts: the square of the eye distance in pixels, up to where more pixels
+    tell no more; 1 where it is not known, which then holds for every sighting of a backend."""
+    if eye_distance_px is None:
+        return 1.0
+    return min(max(eye_distance_px, 1.0), _AMPLE_EYE_DISTANCE_PX) ** 2
 
 
 def _nearer(one: Candidate | None, other: Candidate) -> Candidate:

@@ -9,6 +9,7 @@ import pytest
 
 from rekadapter.backends.memory import MemoryRecognizer
 from rekadapter.cli import jobs, run
+from rekadapter.cli.feed_reports import RunResult
 from rekadapter.cli.nothing import refuse_nothing
 from rekadapter.cli.session import OpenBackend
 from rekadapter.errors import (
@@ -37,7 +38,7 @@ class _Down(MemoryRecognizer):
         raise ServiceUnavailableError("the service is down")
 
 
-def _run(recognizer: MemoryRecognizer, source: Path) -> jobs.RunResult:
+def _run(recognizer: MemoryRecognizer, source: Path) -> RunResult:
     recognizer.create_gallery(GALLERY)
     recognizer.enroll(GALLERY, portrait("ann"), subject=SubjectId("ann"))
     opened = OpenBackend("here", recognizer, recognizer.capabilities.default_threshold)

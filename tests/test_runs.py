@@ -63,7 +63,8 @@ def test_a_run_leaves_numbers_that_add_up_and_a_page(folder: Path, tmp_path: Pat
         assert (row.frames.captured, row.frames.processed) == (4, 3)
         assert row.frames.dropped == {"unreadable_image": 1}
         assert row.frames.unaccounted == 0
-    assert "ann" in result.report.read_text(encoding="utf-8")
+    assert "ann" in (out / "feeds.html").read_text(encoding="utf-8")
+    assert "Decision page" in result.report.read_text(encoding="utf-8")
     record = json.loads((out / "run.json").read_text(encoding="utf-8"))
     assert record["state"] == "finished"
     assert len(record["input_hashes"]["door"]) == 64

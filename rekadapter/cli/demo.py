@@ -19,11 +19,13 @@ from rich.progress import Progress
 
 from rekadapter.backends import open_backend
 from rekadapter.cli import jobs
+from rekadapter.cli.feed_reports import Beforehand, show_findings
 from rekadapter.cli.nothing import refuse_nothing
 from rekadapter.cli.options import AsJson, number
 from rekadapter.cli.output import print_json, print_table, remark
 from rekadapter.cli.session import OpenBackend, Session
 from rekadapter.cli.summary import show_summary
+from rekadapter.evaluation.truth import TransitEntry, Truth
 from rekadapter.feeds import FeedSpec
 from rekadapter.feeds.frames import MAX_FPS
 from rekadapter.names import gallery_id
@@ -71,6 +73,7 @@ def demo(
             options=RunOptions(keep_faces=True),
             uplink=uplink,
             notes=(*scene.notes, _SERVICE_NOTE),
+            given=Beforehand(truth=_truth(scene)),
         )
         result = jobs.run_opened([local, cloud], shared, request)
     if as_json:
@@ -78,6 +81,7 @@ def demo(
     else:
         show_summary(result.summary)
         _show_truth(scene)
+        show_findings(result.evaluation)
     remark(f"report: {result.report}")
     refuse_nothing(result.directory, result.summary)
     remark("with your own cameras: rekadapter compare FEEDS -g GALLERY -b local -b rekognition")
@@ -129,6 +133,22 @@ def _show_roster(done: list[RosterEnrollment]) -> None:
         faces = sum(photo.enrolled for photo in enrollment.photos)
         failed = ", ".join(enrollment.failed_subjects) or "nobody"
         remark(f"{enrollment.backend}: {faces} faces enrolled, failed to enroll: {failed}")
+
+
+def _truth(scene: DemoScene) -> Truth:
+    """Who was drawn where, as a person would write it down."""
+    return Truth(
+        gallery=tuple(sorted({photo.subject for photo in read_roster(scene.roster)})),
+        transits=tuple(
+            TransitEntry(
+                camera=seen.camera,
+                person=seen.person,
+                enters=seen.first_seconds,
+                leaves=seen.last_seconds,
+            )
+            for seen in scene.truth
+        ),
+    )
 
 
 def _show_truth(scene: DemoScene) -> None:

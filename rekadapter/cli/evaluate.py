@@ -21,10 +21,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.progress import TimeRemainingColumn as Remaining
 
 from rekadapter import __version__
-from rekadapter.backends.rekognition.prices import PriceList
 from rekadapter.cli.jobs import REMOTE_WORKERS, Uplink, remote_context, stopping_at_ctrl_c
 from rekadapter.cli.options import INTERRUPTED, MOST_USD, AsJson, BackendNames, number
 from rekadapter.cli.output import print_table, remark
+from rekadapter.cli.pricing import price_entries
 from rekadapter.cli.session import OpenBackend, Session
 from rekadapter.errors import BackendError, OutputError, UsageError
 from rekadapter.evaluation.answers import ANSWERS_FILE, AnswerStore
@@ -34,7 +34,7 @@ from rekadapter.evaluation.compare_runner import (
     pending_comparisons,
 )
 from rekadapter.evaluation.comparison_plan import with_comparisons
-from rekadapter.evaluation.cost import COMPARE, SEARCH, STORAGE, total_usd
+from rekadapter.evaluation.cost import COMPARE, SEARCH, total_usd
 from rekadapter.evaluation.dataset import CheckedDataset, check
 from rekadapter.evaluation.decision_page import write_page
 from rekadapter.evaluation.evaluate import (
@@ -50,7 +50,6 @@ from rekadapter.evaluation.record import (
     EVALUATION_FILE,
     EvaluationRecord,
     PriceEntry,
-    PriceTier,
     Pseudonyms,
     SystemEntry,
     record_of,
@@ -69,7 +68,6 @@ from rekadapter.observation import LedgerEntry
 
 _SECONDS_A_QUESTION: Final = 0.5
 """assumed for the estimate before the first answer, and said so"""
-_PRICED: Final = ("IndexFaces", SEARCH, COMPARE, STORAGE)
 
 DatasetPath = Annotated[
     Path | None,
@@ -384,19 +382,7 @@ def _entry(session: Session, opened: OpenBackend) -> SystemEntry:
 
 def _prices(session: Session, name: str, region: str) -> tuple[PriceEntry, ...]:
     own = session.settings.backend_named(name).options.get("prices")
-    prices = PriceList.load(Path(str(own)) if own else None)
-    found = {price.item: price for o in _PRICED if (price := prices.price_of(o, region))}
-    return tuple(
-        PriceEntry(
-            item=price.item,
-            unit=price.unit,
-            operations=price.operations,
-            tiers=tuple(PriceTier(usd=tier.usd, up_to=tier.up_to) for tier in price.tiers),
-            source=price.source,
-            as_of=price.as_of,
-        )
-        for price in found.values()
-    )
+    return price_entries(Path(str(own)) if own else None, region)
 
 
 def _price_of(entry: SystemEntry, left: _Left) -> float | None:

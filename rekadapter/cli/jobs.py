@@ -22,15 +22,15 @@ from typing import Final
 
 from rekadapter import __version__
 from rekadapter.backends import open_backend
+from rekadapter.cli.feed_reports import Beforehand, RunResult, inputs_of, written_up
 from rekadapter.cli.live import HasState, LiveTable, Meter
 from rekadapter.cli.modes import Mode, gate_of, mode_of
 from rekadapter.cli.output import remark
 from rekadapter.cli.pricing import request_price
 from rekadapter.cli.session import OpenBackend, Session, refuse_unknown_names
 from rekadapter.config import Settings
-from rekadapter.errors import OutputError, RekadapterError
-from rekadapter.evaluation.report import render_report
-from rekadapter.evaluation.summary import Summary, write_summary
+from rekadapter.errors import OutputError, RekadapterError, UsageError
+from rekadapter.evaluation.feed_inputs import write_inputs
 from rekadapter.feeds import FeedSpec, open_feed
 from rekadapter.feeds.frames import without_secrets
 from rekadapter.gate import (
@@ -78,15 +78,7 @@ class RunRequest:
     notes: tuple[str, ...] = ()
     modes: tuple[str, ...] = ()
     caps: PriceCaps = field(default_factory=PriceCaps)
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """A finished directory and its numbers."""
-
-    directory: Path
-    report: Path
-    summary: Summary
+    given: Beforehand = field(default_factory=Beforehand)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +152,14 @@ def run_named(
         for line in _estimates(session.settings, opened, request):
             remark(line)
         finder = stack.enter_context(_own_finder(session, opened, request))
+        lists = _price_lists(session.settings, opened)
+        request = replace(request, given=replace(request.given, price_lists=lists))
         return run_opened(opened, uplink, request, finder)
+
+
+def _price_lists(settings: Settings, backends: Sequence[OpenBackend]) -> dict[str, Path]:
+    named = {one.name: settings.backend_named(one.name).options.get("prices") for one in backends}
+    return {name: Path(str(path)) for name, path in named.items() if path is not None}
 
 
 def _estimates(
@@ -207,6 +206,7 @@ def run_opened(
         # a missing gallery or refused credentials are said before a directory is made
         backend.recognizer.describe_gallery(request.gallery)
     directory = RunDirectory.create(request.out, _record(backends, request), uplink.ledger)
+    write_inputs(request.out, inputs_of(request.given, backends, feeds))
     lanes = [_lane(backend, request) for backend in backends]
     options = replace(request.options, gates=_gates(backends, request, finder, uplink))
     try:
@@ -214,15 +214,10 @@ def run_opened(
             run_feeds(feeds, lanes, directory, options, stop=uplink.stop, progress=progress)
     except RekadapterError:
         # a full disk may be what ended the run: then there is no report, and the first error counts
-        with suppress(OutputError):
-            _written_up(request.out)
+        with suppress(OutputError, UsageError):
+            written_up(request.out)
         raise
-    return _written_up(request.out)
-
-
-def _written_up(directory: Path) -> RunResult:
-    summary = write_summary(directory)
-    return RunResult(directory, render_report(directory), summary)
+    return written_up(request.out)
 
 
 def new_run_directory(parent: Path) -> Path:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from rekadapter.backends.rekognition.prices import PriceList
 from rekadapter.config import BackendSettings
+from rekadapter.evaluation.cost import COMPARE, SEARCH, STORAGE
+from rekadapter.evaluation.record import PriceEntry, PriceTier
 from rekadapter.recognizer import Recognizer
+
+_PRICED: Final = ("IndexFaces", SEARCH, COMPARE, STORAGE)
 
 
 def request_price(
@@ -33,3 +38,20 @@ def request_price(
         return max(known) if known and len(known) == len(totals) else None
 
     return price
+
+
+def price_entries(price_list: Path | None, region: str) -> tuple[PriceEntry, ...]:
+    """The prices that a report needs, from a backend's own price file or the one that ships."""
+    prices = PriceList.load(price_list)
+    found = {price.item: price for o in _PRICED if (price := prices.price_of(o, region))}
+    return tuple(
+        PriceEntry(
+            item=price.item,
+            unit=price.unit,
+            operations=price.operations,
+            tiers=tuple(PriceTier(usd=tier.usd, up_to=tier.up_to) for tier in price.tiers),
+            source=price.source,
+            as_of=price.as_of,
+        )
+        for price in found.values()
+    )

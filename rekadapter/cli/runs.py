@@ -12,6 +12,15 @@ import typer
 
 from rekadapter.cli import jobs
 from rekadapter.cli.evaluate import show_again
+from rekadapter.cli.feed_reports import (
+    RulesFile,
+    RunResult,
+    TruthFile,
+    add_to,
+    beforehand,
+    show_findings,
+    written_up,
+)
 from rekadapter.cli.nothing import refuse_nothing
 from rekadapter.cli.options import (
     INTERRUPTED,
@@ -29,8 +38,6 @@ from rekadapter.cli.session import Session
 from rekadapter.cli.summary import show_summary
 from rekadapter.errors import UsageError
 from rekadapter.evaluation.record import EVALUATION_FILE
-from rekadapter.evaluation.report import render_report
-from rekadapter.evaluation.summary import write_summary
 from rekadapter.feeds import load_feeds
 from rekadapter.feeds.frames import MAX_FPS, MIN_FPS
 from rekadapter.pipeline import RunOptions
@@ -118,6 +125,8 @@ def run(
     mode: Modes = None,
     max_usd_per_hour: MaxUsdPerHour = None,
     max_usd_per_month: MaxUsdPerMonth = None,
+    truth: TruthFile = None,
+    rules: RulesFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Run camera feeds through one backend into a run directory with a report."""
@@ -125,7 +134,11 @@ def run(
     request = _request(
         session, feeds, gallery, uplink, fps, out, duration, limit, frame_kb, keep_faces, mode
     )
-    request = replace(request, caps=PriceCaps(max_usd_per_hour, max_usd_per_month))
+    request = replace(
+        request,
+        caps=PriceCaps(max_usd_per_hour, max_usd_per_month),
+        given=beforehand(truth, rules, [spec.camera for spec in request.feeds]),
+    )
     _finish_run(jobs.run_named(session, [backend], threshold or (), request), as_json=as_json)
 
 
@@ -145,6 +158,8 @@ def compare(
     mode: Modes = None,
     max_usd_per_hour: MaxUsdPerHour = None,
     max_usd_per_month: MaxUsdPerMonth = None,
+    truth: TruthFile = None,
+    rules: RulesFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the same feeds, frame by frame, through two or more backends."""
@@ -155,21 +170,31 @@ def compare(
     request = _request(
         session, feeds, gallery, uplink, fps, out, duration, limit, frame_kb, keep_faces, mode
     )
-    request = replace(request, caps=PriceCaps(max_usd_per_hour, max_usd_per_month))
+    request = replace(
+        request,
+        caps=PriceCaps(max_usd_per_hour, max_usd_per_month),
+        given=beforehand(truth, rules, [spec.camera for spec in request.feeds]),
+    )
     _finish_run(jobs.run_named(session, names, threshold or (), request), as_json=as_json)
 
 
 def report(
     run_directory: Annotated[Path, typer.Argument(help="What run, compare or evaluate wrote.")],
+    truth: TruthFile = None,
+    rules: RulesFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count a run or an evaluation again and write its report anew."""
+    """Count a run or an evaluation again and write its report anew; nothing is asked again."""
     if (run_directory / EVALUATION_FILE).is_file():
+        if truth or rules:
+            raise UsageError(
+                f"{run_directory} is an evaluation of photographs: its truth is the data set, and "
+                "its rules are given to `rekadapter evaluate`"
+            )
         show_again(run_directory, as_json=as_json)
         return
-    summary = write_summary(run_directory)
-    page = render_report(run_directory)
-    _show(jobs.RunResult(run_directory, page, summary), as_json=as_json)
+    add_to(run_directory, truth, rules)
+    _show(written_up(run_directory), as_json=as_json)
 
 
 def seconds_of(duration: str) -> float:
@@ -216,7 +241,7 @@ def _request(
     )
 
 
-def _finish_run(result: jobs.RunResult, *, as_json: bool) -> None:
+def _finish_run(result: RunResult, *, as_json: bool) -> None:
     _show(result, as_json=as_json)
     if result.summary.state == "interrupted":
         remark("the run was interrupted; what was done until then is kept")
@@ -224,9 +249,12 @@ def _finish_run(result: jobs.RunResult, *, as_json: bool) -> None:
     refuse_nothing(result.directory, result.summary)
 
 
-def _show(result: jobs.RunResult, *, as_json: bool) -> None:
+def _show(result: RunResult, *, as_json: bool) -> None:
     if as_json:
         print_json(result.summary)
     else:
         show_summary(result.summary)
+        feeds = result.evaluation.feeds
+        if len(result.evaluation.systems) > 1 or (feeds and feeds.truth):
+            show_findings(result.evaluation)
     remark(f"report: {result.report}")

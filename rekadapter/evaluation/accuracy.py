@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Final
 
@@ -15,7 +15,12 @@ from rekadapter.evaluation.equal_fpir import (
     SystemSearches,
     compare_at_equal_fpir,
 )
-from rekadapter.evaluation.gallery_size import GallerySizePoint, SizePlan, gallery_size_effect
+from rekadapter.evaluation.gallery_size import (
+    GallerySizeEffect,
+    GallerySizePoint,
+    SizePlan,
+    gallery_size_effect,
+)
 from rekadapter.evaluation.metrics import (
     ANY_RANK,
     NO_THRESHOLD,
@@ -94,9 +99,12 @@ class AccuracySections:
 
 
 def accuracy_sections(
-    record: EvaluationRecord, systems: Sequence[SystemOutcomes]
+    record: EvaluationRecord,
+    systems: Sequence[SystemOutcomes],
+    in_force: Mapping[str, OperatingPoint] | None = None,
 ) -> AccuracySections:
-    """Every accuracy figure, in the order of the systems."""
+    """Every accuracy figure, in the order of the systems. ``in_force``: what a system really did at
+    the threshold it ran with; it takes the place of the shipped default where that is the same."""
     benches = [_Bench(record, system) for system in systems]
     targets = [
         target
@@ -104,7 +112,8 @@ def accuracy_sections(
         if target == record.rules.target_fpir
         or any(bench.choice(target).threshold is not None for bench in benches)
     ]
-    rows = [row for bench in benches for row in bench.rows(targets)]
+    points = in_force or {}
+    rows = [row for bench in benches for row in bench.rows(targets, points.get(bench.name))]
     return AccuracySections(
         failures=tuple(bench.failures() for bench in benches),
         accuracy=tuple(rows),
@@ -147,7 +156,9 @@ class _Bench:
 
     # --- operating points ---------------------------------------------------------------------
 
-    def rows(self, targets: Sequence[float]) -> Iterator[AccuracyResult]:
+    def rows(
+        self, targets: Sequence[float], in_force: OperatingPoint | None = None
+    ) -> Iterator[AccuracyResult]:
         for target in targets:
             choice = self.choice(target)
             point = at_choice(self._test, choice, self._rank, self._settings)
@@ -160,7 +171,15 @@ class _Bench:
                     "chosen": self._chosen(choice),
                 }
             )
+        ran_with = None
+        if in_force is not None and in_force.threshold is not None:
+            ran_with = in_force.threshold
+            turned_point = replace(in_force, threshold=self.system.turned(ran_with))
+            row = self._row(turned_point, f"{in_force.basis} {ran_with:g}")
+            yield row.model_copy(update={"basis": "in_force"})
         for default in default_thresholds(self.system.entry):
+            if default.threshold == ran_with:
+                continue
             at = self.system.turned(default.threshold)
             label = f"{default.label} {default.threshold:g}"
             yield self._row(
@@ -227,14 +246,15 @@ class _Bench:
         label = "shipped default" if chosen is None else f"FPIR {percent(self._rules.target_fpir)}"
         few = len(self._test.people) < self._settings.evidence.min_people
         plan = SizePlan(rank=self._rank, seed=self._rules.seed)
-        effect = gallery_size_effect(self.system.test, self._gallery, at, plan)
-        reason = f"{len(self._test.people)} people are too few" if few else effect.reason
+        effect = GallerySizeEffect(at, (), f"{len(self._test.people)} people are too few")
+        if not few:
+            effect = gallery_size_effect(self.system.test, self._gallery, at, plan)
         return GallerySizeResult(
             system=self.name,
             label=label,
             threshold=self.system.turned(at),
-            points=() if few else tuple(map(_size_point, effect.points)),
-            reason=reason,
+            points=tuple(map(_size_point, effect.points)),
+            reason=effect.reason,
         )
 
     # --- failures -----------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def decision(
 
 def _searches_found(accuracy: AccuracySections) -> Iterator[str]:
     yield from (_found(row) for row in accuracy.accuracy if row.primary)
-    yield from (_default(row) for row in accuracy.accuracy if row.basis == "shipped_default")
+    yield from (_default(row) for row in accuracy.accuracy if row.basis != "equal_fpir")
     yield from (_pair(pair) for pair in accuracy.paired if pair.primary)
 
 

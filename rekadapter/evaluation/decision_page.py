@@ -23,6 +23,7 @@ from rekadapter.evaluation.evaluation_plots import (
     det_plot,
     size_plot,
 )
+from rekadapter.evaluation.feed_results import AlertsResult
 from rekadapter.evaluation.gates import GATES
 from rekadapter.evaluation.one_to_one_results import ComparisonGroupResult
 from rekadapter.evaluation.plots import COLORS
@@ -75,6 +76,7 @@ def evaluation_html(report: EvaluationReport) -> str:
             gates=GATES,
             gate_titles=_GATE_TITLES,
             verdict_of={(one.gate, one.system): one for one in report.verdicts},
+            alerts_of={(one.system, one.camera): one for one in _alerts(report)},
             det=_det(report, names),
             sizes=_sizes(report, names),
             only_pairs=report.one_to_one is not None and report.one_to_one.only,
@@ -86,6 +88,10 @@ def evaluation_html(report: EvaluationReport) -> str:
             glossary=_GLOSSARY,
         )
     )
+
+
+def _alerts(report: EvaluationReport) -> tuple[AlertsResult, ...]:
+    return report.feeds.alerts if report.feeds else ()
 
 
 def _environment() -> Environment:
@@ -104,6 +110,8 @@ def _environment() -> Environment:
         "milliseconds": lambda value: f"{value:,.0f} ms" if value >= 10 else f"{value:.1f} ms",
         "dollars": dollars,
         "bytes": megabytes,
+        "kbits": lambda bits: f"{bits / 1000:,.0f} kbit/s",
+        "days": _watched,
         "bar": _bar,
         "sign": _SIGNS.__getitem__,
         "mark": lambda verdict: _MARKS[verdict],
@@ -111,6 +119,14 @@ def _environment() -> Environment:
         "comparison_group_top": lambda equity: _group_top(equity.per_group, ("fnmr", "fmr")),
     }
     return environment
+
+
+def _watched(days: float) -> str:
+    """Camera-days in the unit that reads best."""
+    hours = 24 * days
+    if hours < 1:
+        return f"{60 * hours:.2g} min"
+    return f"{days:.2g} days" if days >= 1 else f"{hours:.2g} hours"
 
 
 _SIGNS: Final[Mapping[str, str]] = {"pass": "✓", "fail": "✕", "not enough evidence": "?"}
@@ -208,9 +224,9 @@ def _det(report: EvaluationReport, names: Sequence[str]) -> Markup | None:
             index=names.index(curve.system),
             points=tuple((fpir, fnir) for fpir, fnir, _ in curve.points),
             marks=tuple(
-                Mark(row.fpir, row.fnir, row.basis == "shipped_default", row.threshold)
+                Mark(row.fpir, row.fnir, row.basis != "equal_fpir", row.threshold)
                 for row in report.accuracy
-                if row.system == curve.system and (row.primary or row.basis == "shipped_default")
+                if row.system == curve.system and (row.primary or row.basis != "equal_fpir")
             ),
         )
         for curve in report.det

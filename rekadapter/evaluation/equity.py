@@ -79,10 +79,10 @@ def _shown(count: int) -> int | None:
 
 
 def _row_in_force(system: str, accuracy: Sequence[AccuracyResult]) -> AccuracyResult:
-    """The primary row, or the shipped default where no threshold could be chosen."""
+    """The primary row, or a default or the threshold in force where none could be chosen."""
     own = [row for row in accuracy if row.system == system]
     chosen = [row for row in own if row.primary and row.threshold is not None]
-    return (chosen or [row for row in own if row.basis == "shipped_default"])[0]
+    return (chosen or [row for row in own if row.basis != "equal_fpir"])[0]
 
 
 class _Cells:

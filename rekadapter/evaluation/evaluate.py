@@ -38,6 +38,7 @@ from rekadapter.evaluation.results import (
     RunResult,
     SplitResult,
     SystemResult,
+    VerdictResult,
     report_text,
 )
 from rekadapter.evaluation.searches import SystemOutcomes, outcomes_of, used_answers_sha256
@@ -136,17 +137,18 @@ def evaluated(stored: StoredEvaluation) -> EvaluationReport:
         *(answer for system in compared for answer in system.answers),
     ]
     run = _run(record, used, used_answers_sha256(systems, compared))
-    return _assembled(stored, run, accuracy, seen)
+    return assembled(stored, run, accuracy, seen, tuple(verdicts(seen)))
 
 
-def _assembled(
+def assembled(
     stored: StoredEvaluation,
     run: RunResult,
     accuracy: AccuracySections,
     seen: Evidences,
+    found: tuple[VerdictResult, ...],
 ) -> EvaluationReport:
+    """The report from its sections and the verdicts of its gates."""
     record = stored.record
-    found = tuple(verdicts(seen))
     concluded = tuple(conclusions(found))
     return EvaluationReport(
         schema_version=REPORT_SCHEMA_VERSION,

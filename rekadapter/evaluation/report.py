@@ -51,7 +51,7 @@ from rekadapter.observation import (
 from rekadapter.sinks.run_directory import FACES_FOLDER, read_run
 from rekadapter.types import CameraId
 
-REPORT_FILE: Final = "report.html"
+DETAIL_FILE: Final = "feeds.html"
 
 # What keeps the file under 2 MB with 30 cameras; what has no room is counted in the page.
 _MOST_CARDS: Final = 300
@@ -126,14 +126,14 @@ class _Page:
 
 
 def render_report(directory: Path) -> Path:
-    """Writes ``report.html`` into a run directory and returns its path.
+    """Writes ``feeds.html`` into a run directory and returns its path.
 
     Raises:
         UsageError: no run directory, or one that cannot be read.
         OutputError: a file of it is damaged, or the report cannot be written.
     """
     html = report_html(read_run(directory), Thumbnails(directory / FACES_FOLDER))
-    path = directory / REPORT_FILE
+    path = directory / DETAIL_FILE
     partial = path.with_name(path.name + ".partial")
     try:
         partial.write_text(html, encoding="utf-8", errors="backslashreplace")

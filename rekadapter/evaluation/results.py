@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from pydantic import JsonValue
 
+from rekadapter.evaluation.feed_results import FeedsResult
 from rekadapter.evaluation.one_to_one_results import OneToOneResult
 from rekadapter.evaluation.result_base import EstimateResult as EstimateResult  # noqa: PLC0414
 from rekadapter.evaluation.result_base import Result as Result  # noqa: PLC0414  known from here
@@ -167,7 +168,7 @@ class AccuracyResult(Result):
     system: str
     gallery_size: int
     rank: int | None
-    basis: Literal["equal_fpir", "shipped_default"]
+    basis: Literal["equal_fpir", "shipped_default", "in_force"]
     label: str
     target_fpir: float | None
     primary: bool
@@ -479,7 +480,7 @@ class DecisionResult(Result):
 
 
 class EvaluationReport(Result):
-    """The whole of ``report.json``."""
+    """The whole of ``report.json``. ``feeds`` is None where photographs were searched."""
 
     schema_version: int
     run: RunResult
@@ -505,6 +506,7 @@ class EvaluationReport(Result):
     governance: tuple[GovernanceField, ...]
     anchors: tuple[AnchorResult, ...]
     limitations: tuple[str, ...]
+    feeds: FeedsResult | None = None
 
 
 def report_text(report: EvaluationReport) -> str:

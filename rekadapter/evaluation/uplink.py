@@ -78,7 +78,7 @@ def uplink_section(run: Run) -> UplinkSection | None:
     if not entries:
         return None
     names = [backend.name for backend in run.record.backends]
-    rate = rate_over_time(entries, _ceiling(run))
+    rate = rate_over_time(entries, ceiling_of(run))
     ages = _ages(run)
     series = [
         Series(place, tuple(1000 * age for age in ages[name]))
@@ -128,7 +128,8 @@ def _shares(start: float, end: float, bin_seconds: float, bins: int) -> NDArray[
     return shares
 
 
-def _ceiling(run: Run) -> float | None:
+def ceiling_of(run: Run) -> float | None:
+    """The stated cap in bits a second; None without one, or where it moves by the hour."""
     stated = run.record.settings.get("uplink")
     if not isinstance(stated, str):
         return None

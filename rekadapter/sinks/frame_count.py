@@ -30,6 +30,7 @@ class _Counts:
     def back(self) -> None:
         self.away_before += self.away_now
         self.away_now = 0.0
+
     first_seconds: float | None = None
     last_seconds: float = 0.0
 

@@ -66,7 +66,8 @@ def remote_backend(name: str = "rekognition") -> BackendRecord:
 class Transit:
     """One person crossing a view: when, where (left edge of the face), and how large.
 
-    ``subject`` is who the backend says it is; None is unknown for ``reason``.
+    ``subject`` is who the backend says it is; None is unknown for ``reason``. ``listed``: every
+    sighting carries the candidate; its name for an unknown is ``runner_up``.
     """
 
     camera: str
@@ -78,6 +79,8 @@ class Transit:
     eyes_px: float = 30.0
     score: float | None = 91.0
     thumbnail: str | None = None
+    listed: bool = False
+    runner_up: str = "the runner-up"
 
     def frames(self) -> range:
         return range(self.first_frame, self.last_frame + 1)
@@ -126,6 +129,7 @@ class RunBuilder:
                 confidence=99.0,
                 eye_distance_px=transit.eyes_px,
                 track=number,
+                candidates=(decision.best,) if transit.listed and decision.best else (),
             )
             self._seen[backend, transit.camera, frame].append(face)
         return track
@@ -239,13 +243,14 @@ class RunBuilder:
             captured=count,
             processed={backend: count - lost.total() for backend, lost in causes.items()},
             dropped={backend: dict(lost) for backend, lost in causes.items()},
+            seconds=(count - 1) / FRAMES_PER_SECOND,
         )
 
 
 def _decision(transit: Transit, scale: str) -> Decision:
     best = None
     if transit.score is not None:
-        name = SubjectId(transit.subject or "the runner-up")
+        name = SubjectId(transit.subject or transit.runner_up)
         best = CandidateRecord(FaceId("face-1"), name, transit.score, scale)
     sightings = len(transit.frames())
     if transit.subject is None:

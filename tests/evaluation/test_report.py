@@ -255,8 +255,8 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="needs a path that cannot be written")
 def test_a_report_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     busy_run().write(tmp_path / "run")
-    (tmp_path / "run" / "report.html.partial").mkdir()
-    with pytest.raises(OutputError, match=r"report\.html cannot be written"):
+    (tmp_path / "run" / "feeds.html.partial").mkdir()
+    with pytest.raises(OutputError, match=r"feeds\.html cannot be written"):
         render_report(tmp_path / "run")
 
 

@@ -1,0 +1,155 @@
+"""The reports of a run: what they need beforehand, and writing and showing them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rekadapter.cli.output import print_table, remark
+from rekadapter.cli.pricing import price_entries
+from rekadapter.cli.session import OpenBackend
+from rekadapter.evaluation.decision_page import write_page
+from rekadapter.evaluation.feed_inputs import FeedInputs, SystemInputs, read_inputs, write_inputs
+from rekadapter.evaluation.feed_report import write_feed_report
+from rekadapter.evaluation.feed_results import AlertsResult, TransitsResult
+from rekadapter.evaluation.rates import share
+from rekadapter.evaluation.record import stated_keys
+from rekadapter.evaluation.report import render_report
+from rekadapter.evaluation.results import EvaluationReport
+from rekadapter.evaluation.rules import Rules, parse_rules, read_toml
+from rekadapter.evaluation.summary import Summary, cameras_of, write_summary
+from rekadapter.evaluation.transits import refuse_strangers
+from rekadapter.evaluation.truth import Truth, read_truth
+from rekadapter.feeds import Feed
+from rekadapter.sinks.run_directory import read_run
+
+TruthFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--truth",
+        help="Who was really there: role,person,camera,enters,leaves as .csv, or .toml.",
+    ),
+]
+RulesFile = Annotated[
+    Path | None,
+    typer.Option("--rules", help="TOML of targets, requirements, costs, governance."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Beforehand:
+    """What a user gave for the report before the run. ``price_lists``: a backend's own price file,
+    where it names one."""
+
+    truth: Truth | None = None
+    rules: Rules | None = None
+    price_lists: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """A finished directory, its numbers, and the page to read first."""
+
+    directory: Path
+    report: Path
+    summary: Summary
+    evaluation: EvaluationReport
+
+
+def beforehand(truth: Path | None, rules: Path | None, cameras: Sequence[str]) -> Beforehand:
+    """Reads the files and holds the truth against the cameras, before anything is spent.
+
+    Raises:
+        UsageError: a file cannot be read or contradicts itself.
+    """
+    return Beforehand(
+        read_truth(truth, cameras) if truth else None,
+        parse_rules(read_toml(rules), str(rules)) if rules else None,
+    )
+
+
+def inputs_of(
+    given: Beforehand, backends: Sequence[OpenBackend], feeds: Sequence[Feed]
+) -> FeedInputs:
+    """What the report of a run needs besides the run."""
+    return FeedInputs(
+        rules=given.rules or Rules(),
+        stated=tuple(sorted(stated_keys(given.rules))) if given.rules else (),
+        truth=given.truth,
+        systems=tuple(_system(one, given.price_lists.get(one.name)) for one in backends),
+        photographs=tuple(feed.spec.camera for feed in feeds if not feed.continuous),
+        live=tuple(feed.spec.camera for feed in feeds if feed.live),
+    )
+
+
+def _system(backend: OpenBackend, price_list: Path | None) -> SystemInputs:
+    capabilities = backend.recognizer.capabilities
+    priced = capabilities.backend == "rekognition"
+    region = capabilities.details.get("region", "")
+    return SystemInputs(
+        name=backend.name,
+        default_threshold=capabilities.default_threshold.value,
+        prices=price_entries(price_list, region) if priced else (),
+    )
+
+
+def add_to(directory: Path, truth: Path | None, rules: Path | None) -> None:
+    """Writes a truth or rules given afterwards into a run directory.
+
+    Raises:
+        UsageError: a file cannot be read or contradicts itself, or there is no run.
+    """
+    if truth is None and rules is None:
+        return
+    run = read_run(directory)
+    given = beforehand(truth, rules, cameras_of(run))
+    changed: dict[str, object] = {}
+    if given.truth is not None:
+        refuse_strangers(run, given.truth)
+        changed["truth"] = given.truth
+    if given.rules is not None:
+        changed |= {"rules": given.rules, "stated": tuple(sorted(stated_keys(given.rules)))}
+    write_inputs(directory, read_inputs(directory).model_copy(update=changed))
+
+
+def written_up(directory: Path) -> RunResult:
+    """Counts a run and writes everything made from it: ``summary.json``, ``feeds.html``,
+    ``report.json`` and ``report.html``.
+
+    Raises:
+        UsageError: no run directory, or a truth that does not fit it.
+        OutputError: a file is damaged or cannot be written.
+    """
+    summary = write_summary(directory)
+    render_report(directory)
+    report = write_feed_report(directory)
+    return RunResult(directory, write_page(directory, report), summary, report)
+
+
+def show_findings(report: EvaluationReport) -> None:
+    """What the report concludes, and what became of the transits."""
+    feeds = report.feeds
+    if feeds is not None and feeds.transits:
+        alerts = {one.system: one for one in feeds.alerts if one.camera is None}
+        rows = [_row(one, alerts[one.system]) for one in feeds.transits if one.camera is None]
+        columns = ("system", "named rightly", "missed", "named, not enrolled", "false alerts",
+                   "s to the name p50/p95")  # fmt: skip
+        print_table("Transits, at the thresholds in force", columns, rows)
+    for concluded in report.conclusions:
+        remark(concluded.sentence)
+
+
+def _row(row: TransitsResult, alerts: AlertsResult) -> tuple[object, ...]:
+    waits = [alerts.p50_seconds, alerts.p95_seconds]
+    return (
+        row.system,
+        f"{row.identified} of {row.mated}",
+        share(row.missed),
+        f"{row.nonmated_named + row.nameless_named} of {row.nonmated + row.nameless}",
+        alerts.false_alerts,
+        "/".join("-" if seconds is None else f"{seconds:.1f}" for seconds in waits),
+    )
