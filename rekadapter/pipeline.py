@@ -61,7 +61,17 @@ from rekadapter.types import CameraId
 from rekadapter.uplink.outbox import Outbox, Terms
 from rekadapter.uplink.spool import SPOOLED
 from rekadapter.uplink.spooling import SpoolingLane
-from rekadapter.uplink.uploader import STALE, STOPPED, Answer, AskOptions, Job, Lane, Late, Uploader
+from rekadapter.uplink.uploader import (
+    STALE,
+    STOPPED,
+    Answer,
+    AskOptions,
+    Job,
+    Lane,
+    Late,
+    Uploader,
+    expected_bytes,
+)
 
 __all__ = ["Lane", "ProgressListener", "RunOptions", "RunOutcome", "run_feeds"]
 
@@ -345,7 +355,8 @@ class _Run:
                 self._hand_over(feed, item)
 
     def _hand_over(self, feed: Feed, frame: Frame) -> None:
-        for name, outbox in self._outboxes.items():
+        for lane in self._lanes:
+            name, outbox = lane.name, self._outboxes[lane.name]
             try:
                 look = self._gates[name].look(frame)
             except ImageError as error:
@@ -357,10 +368,11 @@ class _Run:
                 continue
             now = time.perf_counter(), datetime.now(UTC)
             job = Job(frame, look.probes, look.followed, *now)
+            terms = _terms(job, lane, live=feed.live)
             if feed.live:
-                for displaced in outbox.replace(frame.camera, job, _terms(job, live=True)):
+                for displaced in outbox.replace(frame.camera, job, terms):
                     self._lose(displaced, name, STOPPED if self._stop.is_set() else REPLACED)
-            elif not outbox.put(frame.camera, job, _terms(job, live=False)):
+            elif not outbox.put(frame.camera, job, terms):
                 self._lose(job, name, STOPPED)
             else:
                 self._wait_for_answers(frame.camera, name)
@@ -615,7 +627,7 @@ def _status_of(record: CameraRecord, backend: str) -> LaneStatus:
     )
 
 
-def _terms(job: Job, *, live: bool) -> Terms:
+def _terms(job: Job, lane: Lane, *, live: bool) -> Terms:
     """How a job waits: new people before better shots before re-checks. A live camera's picture is
     given up when it is too old; a file's never, every frame of it counts."""
     size = job.frame.image.size
@@ -624,6 +636,7 @@ def _terms(job: Job, *, live: bool) -> Terms:
         held_bytes=3 * size.width * size.height,
         priority=min(probe.priority for probe in job.probes),
         expires_at=time.monotonic() + min(ages) if live and ages else math.inf,
+        expected_bytes=expected_bytes([probe.image for probe in job.probes], lane.upload_bytes),
     )
 
 

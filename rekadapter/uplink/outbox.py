@@ -17,12 +17,14 @@ _MEMORY: Final = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On which terms an item waits: the memory it holds, what goes first (the smallest), and when
-    it is not worth sending any more (on the outbox's clock)."""
+    """On which terms an item waits: the memory it holds, what goes first (the smallest), when it is
+    not worth sending any more (on the outbox's clock), and what sending it will about come to; None
+    where nobody can tell yet."""
 
     held_bytes: int = 0
     priority: int = 0
     expires_at: float = math.inf
+    expected_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,8 @@ class Outbox(Generic[T]):
     """A slot per camera. Workers serve the cameras that wait in proportion to their weights.
 
     The share is one of what sending costs, in bytes, which is known only afterwards: an item is
-    charged what the camera's last ones cost, and ``charge`` puts that right. So a camera whose
+    charged what is expected of it, else what the camera's last ones cost, and ``charge`` puts that
+    right. So a camera whose
     items are large is served less often, and none gets more than its share while others wait
     (deficit round robin, Shreedhar and Varghese 1995, in the form of start-time fair queueing,
     Goyal et al. 1996). Where nothing is ever charged, each camera is served once in a round.
@@ -162,7 +165,7 @@ class Outbox(Generic[T]):
             slot.turns += 1
             self._now = max(self._now, slot.due)
             stale = self._clock() > first.terms.expires_at
-            cost = 0.0 if stale else self._expected_cost(slot)
+            cost = 0.0 if stale else self._expected_cost(slot, first.terms)
             slot.due += cost / slot.weight
             slot.since = self._next_number()
             self._changed.notify_all()
@@ -231,8 +234,11 @@ class Outbox(Generic[T]):
             len(slot.waiting) > self._capacity or slot.held_bytes > self._held_bytes
         )
 
-    def _expected_cost(self, slot: _Slot[T]) -> float:
-        """What the camera's last items cost, else those of all; 1 where nothing costs anything."""
+    def _expected_cost(self, slot: _Slot[T], terms: Terms) -> float:
+        """What the item's terms say, else what the camera's last items cost, else those of all; 1
+        where nothing costs anything."""
+        if terms.expected_bytes is not None:
+            return terms.expected_bytes
         if slot.cost is not None:
             return slot.cost
         known = [one.cost for one in self._slots.values() if one.cost is not None]

@@ -55,6 +55,9 @@ _EVERY_FRAME_FAILS: Final = (
 )
 """Answers of a backend that the next frame would get as well."""
 
+_HEAD_BYTES: Final = 700
+"""About the rest of a signed request in AWS's JSON: its image is base64, 4 bytes for 3."""
+
 _THUMBNAIL_MARGIN: Final = 1.6
 _THUMBNAIL_SIDE_PX: Final = 160
 
@@ -269,6 +272,15 @@ def prepared(image: Image, upload_bytes: int | None) -> Image:
     if fits and image.format in _SENDABLE:
         return image
     return Image.from_pixels(image.pixels, jpeg=encode_within(image, upload_bytes))
+
+
+def expected_bytes(images: Sequence[Image], upload_bytes: int | None) -> int | None:
+    """What sending ``images`` will about come to on the wire; None for a lane that sends nothing,
+    and where it is not known because they are still to be encoded."""
+    sizes = [len(image.encoded) for image in images if image.encoded is not None]
+    if upload_bytes is None or len(sizes) < len(images):
+        return None
+    return sum(_HEAD_BYTES + 4 * min(size, upload_bytes) // 3 for size in sizes)
 
 
 def _is_fatal(error: Exception) -> bool:

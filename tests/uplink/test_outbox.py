@@ -219,6 +219,16 @@ def test_a_camera_with_a_crowd_does_not_starve_the_others() -> None:
     assert sent["door"] == pytest.approx(sent["crowd"], rel=0.1)
 
 
+def test_a_crowd_that_comes_suddenly_has_its_share_from_the_first_item_on() -> None:
+    """Workers take several items before any is charged: what they will cost counts already."""
+    outbox = Outbox[str]({"crowd": 1.0, "door": 1.0}, capacity=50)
+    for _ in range(30):
+        outbox.put("crowd", "crowd", Terms(expected_bytes=48_000))
+        outbox.put("door", "door", Terms(expected_bytes=4_000))
+    first = [taken.item for _ in range(26) if (taken := outbox.take())]
+    assert first.count("crowd") == 2
+
+
 def test_what_costs_nothing_is_served_in_turn() -> None:
     outbox = Outbox[int]({"a": 1.0, "b": 1.0}, capacity=50)
     for item in range(40):
