@@ -377,8 +377,10 @@ class LinkRate:
 
     @property
     def _patience(self) -> float:
-        """Without acknowledgments of the kernel an upload arrives when its answer does."""
-        return _SILENCE_SECONDS + 2 * self._in_flight / self.rate
+        """Acknowledgments of the kernel come all the time; without them an upload arrives when its
+        answer does."""
+        on_its_way = 0.0 if self._path.known else 2 * self._in_flight / self.rate
+        return _SILENCE_SECONDS + on_its_way
 
     def _lose(self) -> None:
         if self._phase is not Phase.OUTAGE:

@@ -133,10 +133,21 @@ def test_an_answer_that_takes_longer_is_a_queue_too() -> None:
 def test_silence_with_bytes_on_their_way_is_an_outage_of_a_trickle() -> None:
     link, at = steady()
     link.sent(25_000, now=at)
-    link.tick(now=at + 3.1)
+    link.tick(now=at + 2.9)
     assert doing(link) is Phase.STEADY
-    link.tick(now=at + 3.3)
+    link.tick(now=at + 3.1)
     assert (doing(link), link.rate) == (Phase.OUTAGE, 2_500)
+
+
+def test_without_acknowledgments_an_upload_on_its_way_is_no_silence() -> None:
+    """At 32 kB/s 250 kB arrive after 8 s, and nothing is heard until the answer."""
+    link = LinkRate(CAP, now=0.0)
+    link.sent(250_000, now=0.0)
+    assert link.rate == 32_000
+    link.tick(now=18.0)
+    assert doing(link) is Phase.STARTUP
+    link.tick(now=19.0)
+    assert doing(link) is Phase.OUTAGE
 
 
 def test_a_trickle_of_acknowledgments_is_silence_and_not_a_rate() -> None:
@@ -149,7 +160,7 @@ def test_a_trickle_of_acknowledgments_is_silence_and_not_a_rate() -> None:
     link.arrived(1_000, now=at + 2.9)
     link.tick(now=at + 3.1)
     assert (doing(link), link.rate) == (Phase.STEADY, CAP)
-    link.tick(now=at + 6.5)
+    link.tick(now=at + 6.0)
     assert doing(link) is Phase.OUTAGE
     link.arrived(1_000, now=at + 20.0)
     assert (doing(link), link.rate) == (Phase.STARTUP, CAP / 2)
