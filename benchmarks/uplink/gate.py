@@ -56,7 +56,7 @@ HALL = Size(1920, 1080)
 HALL_SECONDS = 8
 NOISE = 2.0
 LOOKS_PER_SECOND = 5.0
-STILL_LOOKS_PER_SECOND = 2.5
+EMPTY_LOOKS_PER_SECOND = 1.0
 
 
 def main() -> None:
@@ -208,7 +208,7 @@ def report_cpu(local: Recognizer, videos: dict[str, Path]) -> None:
         "scene         decoding  pixels  motion  faces  following, crops   in all  cameras a core"
     )
     for name, path in videos.items():
-        looks = LOOKS_PER_SECOND if name == "street" else STILL_LOOKS_PER_SECOND
+        looks = LOOKS_PER_SECOND if name == "street" else EMPTY_LOOKS_PER_SECOND
         cost = cost_of(local, path, looks)
         print(
             f"{name:12} {cost.decoding:9.0f} {cost.pixels:7.0f} {cost.motion:7.1f}"

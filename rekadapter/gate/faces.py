@@ -140,7 +140,10 @@ class _FaceGate:
             return _Sight(cause=causes.BETWEEN_LOOKS)
         if watch.motion is not None and not watch.motion.passes(frame.image, frame.seconds):
             return _Sight(cause=causes.NO_MOTION)
-        return _Sight(self._finder.find(frame.image))
+        faces = self._finder.find(frame.image)
+        if watch.motion is not None and faces:
+            watch.motion.somebody(frame.seconds)
+        return _Sight(faces)
 
     def _shots(self) -> ShotRules:
         """The rules for now: as many bytes as the rules and the link both allow."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,12 +19,14 @@ _BLOCK: Final = 4
 @dataclass(frozen=True, slots=True)
 class MotionRules:
     """``points`` across the picture are compared; a block whose mean gray value differs by
-    ``threshold`` of 255 has moved. A picture that stands still is looked at all the same every
-    ``still_seconds``: somebody may stand in it."""
+    ``threshold`` of 255 has moved. A picture that stands still is looked at all the same, every
+    ``still_seconds`` while somebody stands in it, every ``empty_seconds`` once nobody was found for
+    so long: finding faces is what a quiet camera costs."""
 
     points: int = 192
     threshold: float = 4.0
     still_seconds: float = 0.4
+    empty_seconds: float = 1.0
 
 
 class MotionGate:
@@ -34,6 +37,11 @@ class MotionGate:
         self._rules = rules or MotionRules()
         self._passed: NDArray[np.float32] | None = None
         self._passed_at = 0.0
+        self._somebody_at = -math.inf
+
+    def somebody(self, seconds: float) -> None:
+        """A face was found in the frame at ``seconds``."""
+        self._somebody_at = seconds
 
     def passes(self, image: Image, seconds: float) -> bool:
         """Whether the frame at ``seconds`` is worth looking at."""
@@ -41,10 +49,15 @@ class MotionGate:
         still = self._passed is not None and self._passed.shape == blocks.shape
         if self._passed is not None and still:
             moved = float(np.abs(blocks - self._passed).max()) >= self._rules.threshold
-            if not moved and seconds - self._passed_at < self._rules.still_seconds - 1e-6:
+            if not moved and seconds - self._passed_at < self._patience(seconds) - 1e-6:
                 return False
         self._passed, self._passed_at = blocks, seconds
         return True
+
+    def _patience(self, seconds: float) -> float:
+        rules = self._rules
+        empty = seconds - self._somebody_at >= rules.empty_seconds - 1e-6
+        return max(rules.still_seconds, rules.empty_seconds) if empty else rules.still_seconds
 
     def _blocks(self, image: Image) -> NDArray[np.float32]:
         """Mean gray values, float32, one for each block. Every n-th pixel is taken without

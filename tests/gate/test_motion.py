@@ -24,11 +24,29 @@ def test_the_first_frame_and_a_moving_face_pass_and_a_still_scene_does_not() -> 
     assert not gate.passes(moved, 0.3)
 
 
-def test_a_scene_that_stands_still_is_looked_at_every_so_often() -> None:
+def test_an_empty_scene_that_stands_still_is_looked_at_every_second() -> None:
     gate = MotionGate()
     scene = picture(size=SIZE)
-    passed = [number for number in range(50) if gate.passes(scene, number / 25)]
-    assert passed == [0, 10, 20, 30, 40]
+    passed = [number for number in range(80) if gate.passes(scene, number / 25)]
+    assert passed == [0, 25, 50, 75]
+
+
+def test_while_somebody_stands_in_it_more_often_and_for_a_second_after() -> None:
+    gate = MotionGate()
+    scene = picture(DrawnFace("Ann", 50, 50, 60), size=SIZE)
+    passed = []
+    for number in range(120):
+        if gate.passes(scene, number / 25):
+            passed.append(number)
+            if number < 30:
+                gate.somebody(number / 25)
+    assert passed == [0, 10, 20, 30, 40, 65, 90, 115]
+
+
+def test_whoever_moves_into_an_empty_scene_is_looked_at_at_once() -> None:
+    gate = MotionGate()
+    assert gate.passes(picture(size=SIZE), 0.0)
+    assert gate.passes(picture(DrawnFace("Ann", 50, 50, 60), size=SIZE), 0.04)
 
 
 def test_a_change_too_slow_to_see_from_frame_to_frame_adds_up() -> None:
