@@ -547,7 +547,13 @@ Measure = Callable[[Row], float | None]
 def plot(rows: Sequence[Row]) -> str:
     """Transits identified, time to identification, bytes, and calls with their price, each against
     the link; a line a way."""
-    from rekadapter.evaluation.plots import (  # noqa: PLC0415 - matplotlib takes its time
+    from matplotlib.ticker import (  # noqa: PLC0415 - matplotlib takes its time
+        LogLocator,
+        NullLocator,
+        StrMethodFormatter,
+    )
+
+    from rekadapter.evaluation.plots import (  # noqa: PLC0415
         color_of,
         drawing,
         embeddable,
@@ -582,7 +588,11 @@ def plot(rows: Sequence[Row]) -> str:
             plain_log_axis(axes)
             if "log" in label:
                 axes.set_yscale("log")
-            else:
+                axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+                axes.yaxis.set_minor_locator(NullLocator())
+            axes.margins(y=0.08)
+            if "log" not in label:
                 axes.set_ylim(bottom=0)
             if place == 0:
                 axes.legend(fontsize=8, frameon=False, loc="lower right")
