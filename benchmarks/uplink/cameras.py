@@ -553,13 +553,7 @@ def plot(rows: Sequence[Row]) -> str:
         StrMethodFormatter,
     )
 
-    from rekadapter.evaluation.plots import (  # noqa: PLC0415
-        color_of,
-        drawing,
-        embeddable,
-        plain_log_axis,
-        style_of,
-    )
+    from rekadapter.evaluation.plots import drawing, embeddable  # noqa: PLC0415
 
     panels: tuple[tuple[str, Measure], ...] = (
         ("transits named, %", lambda row: 100 * row.identified / row.transits),
@@ -574,30 +568,40 @@ def plot(rows: Sequence[Row]) -> str:
             axes = figure.add_axes((left, bottom, 0.4, 0.38))
             axes.set_xlabel("uplink of four cameras, Mbit/s (log)")
             axes.set_ylabel(label)
-            for number, way in enumerate(("whole frames", "best shots")):
-                mine = [row for row in rows if row.way == way and row.link != "no limit"]
-                x = [parse_rate(row.link) * 8 / 1e6 for row in mine]
-                y = [np.nan if (value := measure(row)) is None else value for row in mine]
-                style = {"color": color_of(number), "linestyle": style_of(number)}
-                axes.plot(x, y, marker="o", label=way, **style)
-            limit = measure(rows[0])
-            if limit is not None:
-                name = "whole frames, no limit"
-                axes.axhline(limit, color="#56616d", linewidth=0.9, label=name)
-            axes.set_xscale("log")
-            plain_log_axis(axes)
+            draw_ways(axes, rows, measure)
+            axes.margins(y=0.08)
             if "log" in label:
                 axes.set_yscale("log")
                 axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
                 axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
                 axes.yaxis.set_minor_locator(NullLocator())
-            axes.margins(y=0.08)
-            if "log" not in label:
+            else:
                 axes.set_ylim(bottom=0)
             if place == 0:
                 axes.legend(fontsize=8, frameon=False, loc="lower right")
         alt = "Transits named, time to a name, bytes and calls against the uplink, for two ways."
         return embeddable(figure, alt)
+
+
+def draw_ways(axes: Any, rows: Sequence[Row], measure: Measure) -> None:  # noqa: ANN401 - matplotlib's
+    """A line for each way, and one for whole frames without limit."""
+    from rekadapter.evaluation.plots import (  # noqa: PLC0415
+        color_of,
+        plain_log_axis,
+        style_of,
+    )
+
+    for number, way in enumerate(("whole frames", "best shots")):
+        mine = [row for row in rows if row.way == way and row.link != "no limit"]
+        x = [parse_rate(row.link) * 8 / 1e6 for row in mine]
+        y = [np.nan if (value := measure(row)) is None else value for row in mine]
+        style = {"color": color_of(number), "linestyle": style_of(number)}
+        axes.plot(x, y, marker="o", label=way, **style)
+    limit = measure(rows[0])
+    if limit is not None:
+        axes.axhline(limit, color="#56616d", linewidth=0.9, label="whole frames, no limit")
+    axes.set_xscale("log")
+    plain_log_axis(axes)
 
 
 if __name__ == "__main__":
