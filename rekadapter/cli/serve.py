@@ -35,8 +35,10 @@ from rekadapter.cli.shadowing import (
     shadowed,
 )
 from rekadapter.errors import UsageError
+from rekadapter.rekognition_api.context import ServiceSettings
 from rekadapter.rekognition_api.jobs.opening import BackgroundOptions, OpenedBackground
 from rekadapter.rekognition_api.keys import KeyRing, keys_from_environment, read_keys
+from rekadapter.rekognition_api.namespaces import Home
 from rekadapter.rekognition_api.server import ServerSettings, TlsFiles, create_app, serve_forever
 from rekadapter.rekognition_api.service import RekognitionService
 from rekadapter.rekognition_api.tags import SqliteTags
@@ -56,6 +58,17 @@ def serve(
         Path | None,
         typer.Option(help="Access keys and what each may do; requests have to be signed."),
     ] = None,
+    home: Annotated[
+        str | None,
+        typer.Option(
+            help="ACCOUNT/REGION whose collections are the galleries with plain names; accounts "
+            "and regions see their own only. With keys: their account, if it is one, and us-east-1."
+        ),
+    ] = None,
+    one_namespace: Annotated[
+        bool,
+        typer.Option("--one-namespace", help="All accounts and regions see the same galleries."),
+    ] = False,
     tls_cert: Annotated[
         Path | None, typer.Option("--tls-cert", help="Certificate with its chain, PEM.")
     ] = None,
@@ -92,6 +105,7 @@ def serve(
     """Serve a backend as AWS Rekognition, for any AWS SDK; ends with Ctrl-C."""
     session: Session = context.obj
     ring = _keys(keys)
+    separated = _home(ring, home, one_namespace)
     settings = ServerSettings(keys=ring, cors_origins=tuple(cors or ()), metrics=metrics)
     tls = _tls(tls_cert, tls_key)
     shadowing = ShadowOptions(
@@ -124,9 +138,18 @@ def serve(
             remark(f"serving {opened.name} as AWS Rekognition: AWS_ENDPOINT_URL_REKOGNITION={url}")
             if ring is None:
                 remark("signatures are not checked: whoever reaches it may do everything")
+            if separated is not None:
+                remark(
+                    f"galleries with plain names belong to {separated} (--home); accounts and "
+                    "regions see their own only"
+                )
 
         service = RekognitionService(
-            recognizer, s3=jobs.objects, tags=tags, background=jobs.background
+            recognizer,
+            settings=ServiceSettings(home=separated),
+            s3=jobs.objects,
+            tags=tags,
+            background=jobs.background,
         )
         app = create_app(service, settings)
         serve_forever(app, host, port, tls=tls, insecure=insecure, announce=announce)
@@ -135,6 +158,19 @@ def serve(
 def _keys(file: Path | None) -> KeyRing | None:
     """A flag wins over the environment."""
     return read_keys(file) if file else keys_from_environment(os.environ)
+
+
+def _home(ring: KeyRing | None, named: str | None, one: bool) -> Home | None:
+    """Nobody is told apart by claims that nobody checks, unless asked for."""
+    if named is not None and one:
+        raise UsageError("--home tells accounts and regions apart, --one-namespace does not")
+    if named is not None:
+        return Home.parse(named)
+    if ring is None or one:
+        return None
+    only = next(iter(ring.accounts)) if len(ring.accounts) == 1 else None
+    shipped = ServerSettings()
+    return Home(only or shipped.account, shipped.region)
 
 
 def _tls(certificate: Path | None, key: Path | None) -> TlsFiles | None:

@@ -14,6 +14,7 @@ from rekadapter.rekognition_api.faults import (
     unknown_operation,
 )
 from rekadapter.rekognition_api.idempotency import IdempotentAnswers
+from rekadapter.rekognition_api.namespaces import Home
 from rekadapter.rekognition_api.tags import MemoryTags, Tags
 from rekadapter.types import GalleryId
 
@@ -59,12 +60,14 @@ class ServiceSettings:
 
     ``violation_code`` is the error for a value that breaks a rule of the model; real AWS is
     reported to answer ``ValidationException``, which its model does not have.
-    ``max_faces_per_image`` may be raised for local models that find more.
+    ``max_faces_per_image`` may be raised for local models that find more. With ``home`` every
+    account and region has galleries of its own, as on AWS; without, all see the same ones.
     """
 
     violation_code: str = INVALID_PARAMETER
     max_faces_per_image: int = MAX_FACES_PER_IMAGE
     min_image_side_px: int = MIN_IMAGE_SIDE_PX
+    home: Home | None = None
 
     def __post_init__(self) -> None:
         if self.violation_code not in {INVALID_PARAMETER, VALIDATION}:
@@ -80,7 +83,7 @@ class ServiceSettings:
 class Context:
     """One request's surroundings.
 
-    Every account and region sees the same galleries for now; they only show in ARNs.
+    ``recognizer`` has the galleries that the request's account and region may see.
     ``model_version`` is ``FaceModelVersion``: the recognizer's own name of its model.
     """
 
@@ -107,3 +110,13 @@ class Context:
 
     def collection_arn(self, gallery: GalleryId) -> str:
         return f"arn:aws:rekognition:{self.region}:{self.account}:collection/{gallery}"
+
+    def forget_tags(self, gallery: GalleryId) -> None:
+        """Those of a gallery that is gone, or not yet made: of everybody who could see it."""
+        owner = f"{self.region}:{self.account}:" if self.is_separate else ""
+        self.tags.forget(f"{owner}collection/{gallery}")
+
+    @property
+    def is_separate(self) -> bool:
+        """Whether other accounts and regions see something else."""
+        return self.settings.home is not None

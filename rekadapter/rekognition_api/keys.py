@@ -64,6 +64,11 @@ class KeyRing:
     def find(self, key_id: str) -> AccessKey | None:
         return self.by_id.get(key_id)
 
+    @property
+    def accounts(self) -> frozenset[str]:
+        """Whose keys they are."""
+        return frozenset(key.caller.account for key in self.by_id.values())
+
 
 def read_keys(file: Path) -> KeyRing:
     """The keys of a file that only its owner can read.

@@ -19,6 +19,7 @@ from rekadapter.rekognition_api.faults import Fault, FaultError
 from rekadapter.rekognition_api.idempotency import IdempotentAnswers
 from rekadapter.rekognition_api.jobs.background import Works
 from rekadapter.rekognition_api.model import OperationModel, load_model
+from rekadapter.rekognition_api.namespaces import NamedRecognizer
 from rekadapter.rekognition_api.operations import OPERATIONS
 from rekadapter.rekognition_api.request import Request
 from rekadapter.rekognition_api.tags import MemoryTags, Tags
@@ -72,14 +73,15 @@ class RekognitionService:
     def handle(self, target: str, body: bytes, *, account: str, region: str) -> ServiceAnswer:
         """Answers one request; ``target`` is the ``X-Amz-Target`` header. Never raises.
 
-        ``account`` and ``region`` are whose request it is; they show in ARNs.
+        ``account`` and ``region`` are whose request it is: they show in ARNs, and with a ``home``
+        in the settings they say which galleries there are.
         """
         request_id = str(uuid.uuid4())
         operation = self._operation(target)
         if isinstance(operation, Fault):
             return self._failed(operation, request_id)
         context = Context(
-            recognizer=self._recognizer,
+            recognizer=self._recognizer_of(account, region),
             model_version=self._model_version,
             settings=self._settings,
             account=account,
@@ -108,6 +110,12 @@ class RekognitionService:
     def content_type(self) -> str:
         """Of requests and answers."""
         return self._model.content_type
+
+    def _recognizer_of(self, account: str, region: str) -> Recognizer:
+        home = self._settings.home
+        if home is None:
+            return self._recognizer
+        return NamedRecognizer(self._recognizer, home.names_for(account, region))
 
     def _operation(self, target: str) -> OperationModel | Fault:
         prefix, _, name = target.partition(".")

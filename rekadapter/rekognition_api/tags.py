@@ -1,7 +1,7 @@
 """Tags of collections: the service's own, beside whatever keeps the faces.
 
-A tag belongs to an ARN. When a collection goes, its tags go for every account and region, as its
-faces do. Behind ``SqliteTags`` they outlive the process.
+A tag belongs to an ARN. When a collection goes, its tags go for every account and region that could
+see it, as its faces do. Behind ``SqliteTags`` they outlive the process.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from rekadapter.feeds import FeedSpec
 from rekadapter.rekognition_api.jobs.background import Background
 from rekadapter.rekognition_api.jobs.definitions import SqliteDefinitions
 from rekadapter.rekognition_api.jobs.notices import SnsNotifier, open_sns
-from rekadapter.rekognition_api.jobs.plans import StreamSettings
+from rekadapter.rekognition_api.jobs.plans import Owner, StreamSettings
 from rekadapter.rekognition_api.jobs.processors import StreamProcessors
 from rekadapter.rekognition_api.jobs.records import JsonLinesSink
 from rekadapter.rekognition_api.jobs.settings import VideoSettings
@@ -126,18 +126,24 @@ def _url(endpoint: str) -> str | None:
 # --- the file of streams ----------------------------------------------------------------------
 
 
-class _VideoStream(BaseModel):
+class _Stream(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str = Field(min_length=1)
+    account: str | None = Field(default=None, pattern=r"^\d{12}$")
+    region: str | None = Field(default=None, pattern=r"^[a-z0-9-]+$")
+
+    @property
+    def owner(self) -> Owner:
+        return Owner(self.account, self.region)
+
+
+class _VideoStream(_Stream):
     source: str = Field(min_length=1)
     fps: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
-class _DataStream(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    name: str = Field(min_length=1)
+class _DataStream(_Stream):
     file: str = Field(min_length=1)
 
 
@@ -152,7 +158,8 @@ def read_streams(path: Path) -> StreamSettings:
     """Which feed stands for which Kinesis video stream, and which file for which data stream.
 
     ``[[video]]`` has ``name``, ``source`` and, where wanted, ``fps``; ``[[data]]`` has ``name`` and
-    ``file``. Relative paths are looked for beside the file.
+    ``file``. Relative paths are looked for beside the file. With ``account`` or ``region`` an entry
+    stands for that account's or region's stream only.
 
     Raises:
         ConfigError: the file cannot be read, has an unknown key, or names a stream twice.
@@ -173,6 +180,8 @@ def read_streams(path: Path) -> StreamSettings:
     return StreamSettings(
         feeds={video.name: _spec(video, path.parent) for video in found.video},
         outputs={data.name: JsonLinesSink(path.parent / data.file) for data in found.data},
+        feed_owners={video.name: video.owner for video in found.video},
+        output_owners={data.name: data.owner for data in found.data},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -72,15 +72,33 @@ class Searcher(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose streams something stands for; None: anybody's."""
+
+    account: str | None = None
+    region: str | None = None
+
+    def owns(self, arn: str) -> bool:
+        """Whether a stream's ARN names the account and region."""
+        region, account = arn.split(":")[3:5]
+        return self.account in {None, account} and self.region in {None, region}
+
+
+@dataclass(frozen=True, slots=True)
 class StreamSettings:
     """``feeds`` by the name of the Kinesis video stream that stands for each, ``outputs`` by the
-    name of the data stream. A feed's own ``fps`` goes before ``frames_per_second``."""
+    name of the data stream. A feed's own ``fps`` goes before ``frames_per_second``.
+
+    Where a feed or an output has an owner, it stands for streams of that account and region only.
+    """
 
     feeds: Mapping[str, FeedSpec]
     outputs: Mapping[str, RecordSink]
     frames_per_second: float = 5.0
     max_processors: int = MAX_PROCESSORS
     max_running: int = MAX_RUNNING
+    feed_owners: Mapping[str, Owner] = field(default_factory=dict)
+    output_owners: Mapping[str, Owner] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < self.frames_per_second < float("inf"):

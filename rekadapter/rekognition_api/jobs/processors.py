@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Final, Self
@@ -33,6 +33,7 @@ from rekadapter.rekognition_api.jobs.following import (
     told,
 )
 from rekadapter.rekognition_api.jobs.plans import (
+    Owner,
     Processor,
     ProcessorKey,
     ProcessorPlan,
@@ -312,20 +313,26 @@ class StreamProcessors:
             )
 
     def _spec(self, plan: ProcessorPlan) -> FeedSpec:
-        spec = self._settings.feeds.get(stream_name(plan.video_arn))
-        if spec is None:
+        name = stream_name(plan.video_arn)
+        spec = self._settings.feeds.get(name)
+        if spec is None or not _owns(self._settings.feed_owners, name, plan.video_arn):
             raise invalid_parameter(
                 "Request has invalid parameters: no feed stands for the KinesisVideoStream here."
             )
         return spec
 
     def _sink(self, plan: ProcessorPlan) -> RecordSink:
-        sink = self._settings.outputs.get(stream_name(plan.data_arn))
-        if sink is None:
+        name = stream_name(plan.data_arn)
+        sink = self._settings.outputs.get(name)
+        if sink is None or not _owns(self._settings.output_owners, name, plan.data_arn):
             raise invalid_parameter(
                 "Request has invalid parameters: no output stands for the KinesisDataStream here."
             )
         return sink
+
+
+def _owns(owners: Mapping[str, Owner], name: str, arn: str) -> bool:
+    return owners.get(name, Owner()).owns(arn)
 
 
 def _stopped(definition: Definition) -> _Held:

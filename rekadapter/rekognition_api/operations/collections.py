@@ -20,7 +20,7 @@ def create_collection(context: Context, request: Request) -> WireObject:
     """Tags of an older collection of that name, deleted past this service, are not inherited."""
     made = context.recognizer.create_gallery(GalleryId(request.text("CollectionId")))
     try:
-        context.tags.forget(_resource(made.gallery))
+        context.forget_tags(made.gallery)
         context.tags.put(context.collection_arn(made.gallery), request.mapping("Tags"))
     except RekadapterError:
         context.recognizer.delete_gallery(made.gallery)  # an error means that nothing was made
@@ -58,12 +58,8 @@ def list_collections(context: Context, request: Request) -> WireObject:
 def delete_collection(context: Context, request: Request) -> WireObject:
     gallery = GalleryId(request.text("CollectionId"))
     context.recognizer.delete_gallery(gallery)
-    context.tags.forget(_resource(gallery))
+    context.forget_tags(gallery)
     return {"StatusCode": 200}
-
-
-def _resource(gallery: GalleryId) -> str:
-    return f"collection/{gallery}"
 
 
 def _with_versions(

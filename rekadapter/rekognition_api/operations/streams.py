@@ -14,7 +14,7 @@ from rekadapter.recognizer import FaceSelection
 from rekadapter.rekognition_api.codec import WireObject
 from rekadapter.rekognition_api.context import Context
 from rekadapter.rekognition_api.faults import FaultError, invalid_parameter, unknown_operation
-from rekadapter.rekognition_api.jobs.plans import Processor, ProcessorKey, ProcessorPlan
+from rekadapter.rekognition_api.jobs.plans import Owner, Processor, ProcessorKey, ProcessorPlan
 from rekadapter.rekognition_api.jobs.processors import StreamProcessors
 from rekadapter.rekognition_api.operations import shapes
 from rekadapter.rekognition_api.operations.video import matches_of
@@ -200,6 +200,8 @@ def _plan(context: Context, request: Request) -> ProcessorPlan:
             "a face search needs Input.KinesisVideoStream.Arn, Output.KinesisDataStream.Arn and "
             "Settings.FaceSearch.CollectionId."
         )
+    if not all(_may_name(context, arn) for arn in (video_arn, data_arn)):
+        raise _invalid("both streams have to be of the caller's account and region.")
     threshold = searched.number("FaceMatchThreshold", LOWEST_THRESHOLD)
     return ProcessorPlan(
         key=_key(context, request),
@@ -209,6 +211,10 @@ def _plan(context: Context, request: Request) -> ProcessorPlan:
         gallery=GalleryId(gallery),
         threshold=max(LOWEST_THRESHOLD, threshold),
     )
+
+
+def _may_name(context: Context, arn: str) -> bool:
+    return not context.is_separate or Owner(context.account, context.region).owns(arn)
 
 
 def _check_gallery(context: Context, gallery: GalleryId) -> None:
