@@ -65,6 +65,8 @@ def _accuracy(entry: SystemEntry, seen: Evidences) -> Finding:
     row = _primary(entry, seen.one_to_one)
     if row is None:
         return Finding(UNKNOWN, rule, "it has no comparison scores", keys)
+    if row.chosen and not row.chosen.sufficient:
+        return Finding(UNKNOWN, rule, f"the threshold: {row.chosen.reason}", keys)
     if row.fmr.ci is not None and row.fmr.ci.lo > rules.target_fmr:
         return Finding(FAIL, rule, f"FMR is above its target: {share(row.fmr)}", keys)
     return Finding(at_most(row.fnmr, rules.max_fnmr), rule, f"FNMR: {share(row.fnmr)}", keys)

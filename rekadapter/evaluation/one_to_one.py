@@ -352,7 +352,7 @@ def _sentence(one: SystemComparisons, operation: str) -> str:
             f"(largest difference {source.largest_difference or 0.0:.2g}, allowed "
             f"{source.tolerance:.2g})"
         )
-    text = f"{operation} on {source.compared} pairs"
+    text = f"{operation}, on {source.compared:,} pairs"
     if not source.checked:
         return text
     if source.differing:
@@ -389,7 +389,7 @@ def _notes(record: EvaluationRecord, systems: Sequence[SystemComparisons]) -> It
     plan = record.comparisons
     if plan is not None and plan.crossing:
         yield (
-            f"{plan.crossing} pairs join somebody who chooses thresholds with somebody who tests "
+            f"{plan.crossing:,} pairs join somebody who chooses thresholds with somebody who tests "
             "them. They were compared and stand in no figure."
         )
     if any(one.source.kind == "search" for one in systems):
@@ -398,6 +398,6 @@ def _notes(record: EvaluationRecord, systems: Sequence[SystemComparisons]) -> It
             "enrolled ones are left out: a candidate list does not say which of them was meant."
         )
     yield (
-        "A non-mated pair is drawn from all people. Impostors who choose whom they resemble, and "
-        "people of one family, are matched more often than this."
+        "Pairs of two people were not chosen for likeness. Impostors who choose whom they "
+        "resemble, and people of one family, are matched more often than this."
     )

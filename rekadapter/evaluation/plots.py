@@ -206,5 +206,10 @@ def embeddable(figure: Figure, alt: str) -> str:
     text = f'<svg {view[0]} role="img" aria-label="{label}">' + text[len(opening) :]
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
     text = re.sub(r' id="([^"]+)"', lambda m: m[0] if m[1] in used else "", text)
-    text = re.sub(r"\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}", text)
+    text = re.sub(r"<[^>]*>", lambda m: _shortened(m[0]), text)  # not the words between
     return re.sub(r"\s*\n\s*", "\n", text).strip()
+
+
+def _shortened(tag: str) -> str:
+    """A tag with its coordinates to two decimals."""
+    return re.sub(r"\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}", tag)

@@ -94,6 +94,7 @@ def _record(
             exact=True,
             remote=True,
             calibration=tuple(sorted(split.calibration)),
+            crossing=len(split.calibration) * len(split.test),
             pairs=tuple(_pairs(design)),
             photographs=tuple(
                 _photograph(person, capture)

@@ -4,6 +4,7 @@ rates of another; scores from searches only where both were seen to be the same.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from rekadapter.evaluation.comparisons import comparisons_of
 from rekadapter.evaluation.dataset import CheckedDataset, check
 from rekadapter.evaluation.decision_page import evaluation_html
 from rekadapter.evaluation.evaluate import evaluated
+from rekadapter.evaluation.evaluation_plots import DetLine, det_plot
 from rekadapter.evaluation.loaders import Layout, load
 from rekadapter.evaluation.one_to_one_results import OneToOneResult
 from rekadapter.evaluation.outcomes import GroupLabel, PersonId
@@ -371,3 +373,12 @@ def test_the_order_of_stored_answers_moves_no_figure() -> None:
     made = made_up_comparisons(PairDesign(40), MODELS, default_threshold=THRESHOLD)
     turned = replace(made, answers=dict(reversed(list(made.answers.items()))))
     assert evaluated(turned) == evaluated(made)
+
+
+def test_a_curve_down_to_small_rates_names_them_on_its_axis() -> None:
+    line = DetLine(0, ((0.1, 0.01), (0.001, 0.03), (0.00002, 0.1)), ())
+    drawn_line = det_plot([line], key="k", alt="a")
+    assert drawn_line is not None
+    labels = re.findall(r">([\d.]+)</text>", drawn_line)
+    assert {"0.003", "0.01", "0.1"} <= set(labels)
+    assert "0.00" not in labels
