@@ -30,7 +30,7 @@ from rekadapter.errors import ConfigError
 from rekadapter.rekognition_api import faults
 from rekadapter.rekognition_api.faults import Fault, FaultError
 from rekadapter.rekognition_api.keys import KeyRing
-from rekadapter.rekognition_api.metrics import CONTENT_TYPE, Exchange, Metrics
+from rekadapter.rekognition_api.metrics import CONTENT_TYPE, Exchange, Metrics, works_text
 from rekadapter.rekognition_api.model import load_model
 from rekadapter.rekognition_api.policies import Authorizer
 from rekadapter.rekognition_api.service import RekognitionService, ServiceAnswer
@@ -214,6 +214,8 @@ class _Endpoint:
 
     async def scrape(self, _: Request) -> Response:
         text = self._metrics.text(in_flight=self._in_flight)
+        if self._service.works is not None:  # may wait for a disk
+            text += await asyncio.to_thread(works_text, self._service.works)
         return Response(text, headers={"Content-Type": CONTENT_TYPE})
 
     def close(self) -> None:

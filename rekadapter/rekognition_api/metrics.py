@@ -13,6 +13,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from rekadapter.rekognition_api.jobs.background import Works
+from rekadapter.rekognition_api.jobs.plans import ProcessorState
+from rekadapter.rekognition_api.jobs.worker import VideoJobs
+
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 OK: Final = "OK"
 OTHER: Final = "other"
@@ -99,6 +103,34 @@ class Metrics:
                 yield _sample("request_seconds_bucket", {**labels, "le": bound}, seen)
             yield _sample("request_seconds_sum", labels, histogram.total)
             yield _sample("request_seconds_count", labels, seen)
+
+
+def works_text(works: Works) -> str:
+    """Stored video and stream processors as they are now, for the same scrape."""
+    lines: list[str] = []
+    if works.video is not None:
+        lines += _video_lines(works.video)
+    if works.streams is not None:
+        states = Counter(processor.state for processor in works.streams.every())
+        lines += _header("stream_processors", "gauge", "Stream processors, by state.")
+        lines += (
+            _sample("stream_processors", {"state": state}, states[state])
+            for state in ProcessorState
+        )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _video_lines(video: VideoJobs) -> Iterator[str]:
+    yield from _header("video_jobs", "gauge", "Jobs on stored video that are kept, by state.")
+    for state, count in video.states().items():
+        yield _sample("video_jobs", {"state": state}, count)
+    counts = video.counts()
+    yield from _header("video_jobs_ended_total", "counter", "Jobs that ended, by how they did.")
+    for end, count in (("SUCCEEDED", counts.succeeded), ("FAILED", counts.failed)):
+        yield _sample("video_jobs_ended_total", {"state": end}, count)
+    yield from _header("video_notices_total", "counter", "Topics told of a job's end, or not.")
+    for outcome, count in (("sent", counts.notices_sent), ("failed", counts.notices_failed)):
+        yield _sample("video_notices_total", {"outcome": outcome}, count)
 
 
 def _header(name: str, kind: str, text: str) -> tuple[str, str]:

@@ -107,6 +107,11 @@ class RekognitionService:
         return self._failed(fault, str(uuid.uuid4()))
 
     @property
+    def works(self) -> Works | None:
+        """Stored video and stream processors, for those who watch over the service."""
+        return self._background
+
+    @property
     def content_type(self) -> str:
         """Of requests and answers."""
         return self._model.content_type

@@ -9,7 +9,7 @@ import json
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -232,6 +232,13 @@ class JobStore:
                 "notice_due = (topic IS NOT NULL) WHERE state = ?",
                 (JobState.FAILED, message, now, JobState.IN_PROGRESS),
             )
+
+    def states(self) -> Mapping[JobState, int]:
+        """How many jobs are kept, by state; every state has a number."""
+        with self._lock:
+            rows = self._database.execute("SELECT state, count(*) FROM jobs GROUP BY state")
+            found = {JobState(state): int(count) for state, count in rows}
+        return {state: found.get(state, 0) for state in JobState}
 
     def set_facts(self, job: Job, facts: VideoFacts) -> None:
         with self._lock, self._database:

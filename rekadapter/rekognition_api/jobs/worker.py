@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -171,6 +171,10 @@ class VideoJobs:
     def results(self, job: Job, sort: SortBy, after: Place | None, most: int) -> ResultPage:
         """See ``JobStore.results``."""
         return self._store.results(job, sort, after, most)
+
+    def states(self) -> Mapping[JobState, int]:
+        """How many jobs are kept, by state; those of an earlier service too."""
+        return self._store.states()
 
     def counts(self) -> JobCounts:
         with self._lock:
