@@ -18,6 +18,7 @@ from rekadapter.cli import (
     plan,
     runs,
     serve,
+    survey,
     video,
 )
 from rekadapter.cli.options import ConfigFile
@@ -67,6 +68,7 @@ app.command()(runs.run)
 app.command()(runs.compare)
 app.command()(evaluate.evaluate)
 app.command()(runs.report)
+app.command()(survey.survey)
 app.command()(plan.plan)
 app.add_typer(galleries.gallery_app, name="gallery")
 app.command()(doctor.doctor)

@@ -22,6 +22,12 @@ from rekadapter.evaluation.report import render_report
 from rekadapter.evaluation.results import EvaluationReport
 from rekadapter.evaluation.rules import Rules, parse_rules, read_toml
 from rekadapter.evaluation.summary import Summary, cameras_of, write_summary
+from rekadapter.evaluation.survey_results import (
+    SURVEY_FILE,
+    SurveyResult,
+    read_survey,
+    write_survey,
+)
 from rekadapter.evaluation.transits import refuse_strangers
 from rekadapter.evaluation.truth import Truth, read_truth
 from rekadapter.feeds import Feed
@@ -40,6 +46,12 @@ RulesFile = Annotated[
 ]
 
 
+SurveyFile = Annotated[
+    Path | None,
+    typer.Option("--survey", help="What `rekadapter survey` wrote, for the section on cameras."),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Beforehand:
     """What a user gave for the report before the run. ``price_lists``: a backend's own price file,
@@ -48,6 +60,7 @@ class Beforehand:
     truth: Truth | None = None
     rules: Rules | None = None
     price_lists: Mapping[str, Path] = field(default_factory=dict)
+    survey: SurveyResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +73,9 @@ class RunResult:
     evaluation: EvaluationReport
 
 
-def beforehand(truth: Path | None, rules: Path | None, cameras: Sequence[str]) -> Beforehand:
+def beforehand(
+    truth: Path | None, rules: Path | None, survey: Path | None, cameras: Sequence[str]
+) -> Beforehand:
     """Reads the files and holds the truth against the cameras, before anything is spent.
 
     Raises:
@@ -69,14 +84,16 @@ def beforehand(truth: Path | None, rules: Path | None, cameras: Sequence[str]) -
     return Beforehand(
         read_truth(truth, cameras) if truth else None,
         parse_rules(read_toml(rules), str(rules)) if rules else None,
+        survey=read_survey(survey) if survey else None,
     )
 
 
-def inputs_of(
-    given: Beforehand, backends: Sequence[OpenBackend], feeds: Sequence[Feed]
-) -> FeedInputs:
-    """What the report of a run needs besides the run."""
-    return FeedInputs(
+def keep_inputs(
+    directory: Path, given: Beforehand, backends: Sequence[OpenBackend], feeds: Sequence[Feed]
+) -> None:
+    """Writes what the report of a run needs besides the run into its directory."""
+    keep_survey(directory, given.survey)
+    inputs = FeedInputs(
         rules=given.rules or Rules(),
         stated=tuple(sorted(stated_keys(given.rules))) if given.rules else (),
         truth=given.truth,
@@ -84,6 +101,13 @@ def inputs_of(
         photographs=tuple(feed.spec.camera for feed in feeds if not feed.continuous),
         live=tuple(feed.spec.camera for feed in feeds if feed.live),
     )
+    write_inputs(directory, inputs)
+
+
+def keep_survey(directory: Path, survey: SurveyResult | None) -> None:
+    """Puts a survey into a directory of results, where every report of it will find it."""
+    if survey is not None:
+        write_survey(directory / SURVEY_FILE, survey)
 
 
 def _system(backend: OpenBackend, price_list: Path | None) -> SystemInputs:
@@ -97,22 +121,25 @@ def _system(backend: OpenBackend, price_list: Path | None) -> SystemInputs:
     )
 
 
-def add_to(directory: Path, truth: Path | None, rules: Path | None) -> None:
-    """Writes a truth or rules given afterwards into a run directory.
+def add_to(
+    directory: Path, truth: Path | None, rules: Path | None, survey: SurveyResult | None
+) -> None:
+    """Writes a truth, rules or a survey given afterwards into a run directory.
 
     Raises:
         UsageError: a file cannot be read or contradicts itself, or there is no run.
     """
-    if truth is None and rules is None:
+    if truth is None and rules is None and survey is None:
         return
     run = read_run(directory)
-    given = beforehand(truth, rules, cameras_of(run))
+    given = beforehand(truth, rules, None, cameras_of(run))
     changed: dict[str, object] = {}
     if given.truth is not None:
         refuse_strangers(run, given.truth)
         changed["truth"] = given.truth
     if given.rules is not None:
         changed |= {"rules": given.rules, "stated": tuple(sorted(stated_keys(given.rules)))}
+    keep_survey(directory, survey)
     write_inputs(directory, read_inputs(directory).model_copy(update=changed))
 
 

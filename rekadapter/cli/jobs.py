@@ -22,7 +22,7 @@ from typing import Final
 
 from rekadapter import __version__
 from rekadapter.backends import open_backend
-from rekadapter.cli.feed_reports import Beforehand, RunResult, inputs_of, written_up
+from rekadapter.cli.feed_reports import Beforehand, RunResult, keep_inputs, written_up
 from rekadapter.cli.live import HasState, LiveTable, Meter
 from rekadapter.cli.modes import Mode, gate_of, mode_of
 from rekadapter.cli.output import remark
@@ -30,7 +30,6 @@ from rekadapter.cli.pricing import request_price
 from rekadapter.cli.session import OpenBackend, Session, refuse_unknown_names
 from rekadapter.config import Settings
 from rekadapter.errors import OutputError, RekadapterError, UsageError
-from rekadapter.evaluation.feed_inputs import write_inputs
 from rekadapter.feeds import FeedSpec, open_feed
 from rekadapter.feeds.frames import without_secrets
 from rekadapter.gate import (
@@ -206,7 +205,7 @@ def run_opened(
         # a missing gallery or refused credentials are said before a directory is made
         backend.recognizer.describe_gallery(request.gallery)
     directory = RunDirectory.create(request.out, _record(backends, request), uplink.ledger)
-    write_inputs(request.out, inputs_of(request.given, backends, feeds))
+    keep_inputs(request.out, request.given, backends, feeds)
     lanes = [_lane(backend, request) for backend in backends]
     options = replace(request.options, gates=_gates(backends, request, finder, uplink))
     try:

@@ -15,9 +15,11 @@ from rekadapter.cli.evaluate import show_again
 from rekadapter.cli.feed_reports import (
     RulesFile,
     RunResult,
+    SurveyFile,
     TruthFile,
     add_to,
     beforehand,
+    keep_survey,
     show_findings,
     written_up,
 )
@@ -38,6 +40,7 @@ from rekadapter.cli.session import Session
 from rekadapter.cli.summary import show_summary
 from rekadapter.errors import UsageError
 from rekadapter.evaluation.record import EVALUATION_FILE
+from rekadapter.evaluation.survey_results import read_survey
 from rekadapter.feeds import load_feeds
 from rekadapter.feeds.frames import MAX_FPS, MIN_FPS
 from rekadapter.pipeline import RunOptions
@@ -127,6 +130,7 @@ def run(
     max_usd_per_month: MaxUsdPerMonth = None,
     truth: TruthFile = None,
     rules: RulesFile = None,
+    survey: SurveyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Run camera feeds through one backend into a run directory with a report."""
@@ -137,7 +141,7 @@ def run(
     request = replace(
         request,
         caps=PriceCaps(max_usd_per_hour, max_usd_per_month),
-        given=beforehand(truth, rules, [spec.camera for spec in request.feeds]),
+        given=beforehand(truth, rules, survey, [spec.camera for spec in request.feeds]),
     )
     _finish_run(jobs.run_named(session, [backend], threshold or (), request), as_json=as_json)
 
@@ -160,6 +164,7 @@ def compare(
     max_usd_per_month: MaxUsdPerMonth = None,
     truth: TruthFile = None,
     rules: RulesFile = None,
+    survey: SurveyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the same feeds, frame by frame, through two or more backends."""
@@ -173,7 +178,7 @@ def compare(
     request = replace(
         request,
         caps=PriceCaps(max_usd_per_hour, max_usd_per_month),
-        given=beforehand(truth, rules, [spec.camera for spec in request.feeds]),
+        given=beforehand(truth, rules, survey, [spec.camera for spec in request.feeds]),
     )
     _finish_run(jobs.run_named(session, names, threshold or (), request), as_json=as_json)
 
@@ -182,18 +187,21 @@ def report(
     run_directory: Annotated[Path, typer.Argument(help="What run, compare or evaluate wrote.")],
     truth: TruthFile = None,
     rules: RulesFile = None,
+    survey: SurveyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Count a run or an evaluation again and write its report anew; nothing is asked again."""
+    surveyed = read_survey(survey) if survey else None
     if (run_directory / EVALUATION_FILE).is_file():
         if truth or rules:
             raise UsageError(
                 f"{run_directory} is an evaluation of photographs: its truth is the data set, and "
                 "its rules are given to `rekadapter evaluate`"
             )
+        keep_survey(run_directory, surveyed)
         show_again(run_directory, as_json=as_json)
         return
-    add_to(run_directory, truth, rules)
+    add_to(run_directory, truth, rules, surveyed)
     _show(written_up(run_directory), as_json=as_json)
 
 

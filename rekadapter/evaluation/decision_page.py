@@ -99,6 +99,7 @@ def _environment() -> Environment:
         loader=PackageLoader(_TEMPLATES, "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        extensions=["jinja2.ext.loopcontrols"],
         trim_blocks=True,
         lstrip_blocks=True,
     )

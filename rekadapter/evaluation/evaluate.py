@@ -42,6 +42,7 @@ from rekadapter.evaluation.results import (
     report_text,
 )
 from rekadapter.evaluation.searches import SystemOutcomes, outcomes_of, used_answers_sha256
+from rekadapter.evaluation.survey_results import SurveyResult, survey_in
 from rekadapter.observation import LedgerEntry
 
 REQUESTS_FILE: Final = "requests.jsonl"
@@ -69,6 +70,7 @@ class StoredEvaluation:
     answers: Mapping[str, StoredAnswer]
     requests: tuple[LedgerEntry, ...] = ()
     sessions: tuple[SessionRecord, ...] = ()
+    survey: SurveyResult | None = None
 
 
 def read_evaluation(directory: Path) -> StoredEvaluation:
@@ -85,6 +87,7 @@ def read_evaluation(directory: Path) -> StoredEvaluation:
         answers=latest(read_answers(directory / ANSWERS_FILE)),
         requests=tuple(sorted(requests, key=lambda one: one.request.started_at)),
         sessions=read_lines(directory / SESSIONS_FILE, SessionRecord),
+        survey=survey_in(directory),
     )
 
 
@@ -131,6 +134,7 @@ def evaluated(stored: StoredEvaluation) -> EvaluationReport:
         cost=cost_section(record, accuracy.accuracy, ops, stored.requests),
         governance=tuple(governance_fields(record)),
         one_to_one=one_to_one_section(record, compared),
+        survey=stored.survey,
     )
     used = [
         *(one.answer for system in systems for one in system.answered),
@@ -175,6 +179,7 @@ def assembled(
         governance=tuple(seen.governance),
         anchors=ANCHORS,
         limitations=tuple(_limitations(record)),
+        survey=seen.survey,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +50,7 @@ from rekadapter.evaluation.results import (
 from rekadapter.evaluation.searches import SystemOutcomes
 from rekadapter.evaluation.statistics import Settings
 from rekadapter.evaluation.summary import cameras_of
+from rekadapter.evaluation.survey_results import SurveyResult, survey_in
 from rekadapter.evaluation.track_names import Naming
 from rekadapter.evaluation.transits import (
     Crossing,
@@ -81,14 +82,24 @@ def write_feed_report(directory: Path) -> EvaluationReport:
         UsageError: no run directory, or a truth that does not list everybody who is enrolled.
         OutputError: a file is damaged, or the report cannot be written.
     """
-    report = feed_report(read_run(directory), read_inputs(directory), _answers_sha256(directory))
+    kept = Kept(read_inputs(directory), _answers_sha256(directory), survey_in(directory))
+    report = feed_report(read_run(directory), kept)
     write_text(directory / REPORT_FILE, report_text(report))
     return report
 
 
-def feed_report(run: Run, inputs: FeedInputs, answers_sha256: str) -> EvaluationReport:
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What lies beside a run: its inputs, a digest of its lines, and a survey if there is one."""
+
+    inputs: FeedInputs
+    answers_sha256: str
+    survey: SurveyResult | None = None
+
+
+def feed_report(run: Run, kept: Kept) -> EvaluationReport:
     """The whole report of a run."""
-    return _Author(run, inputs, answers_sha256).report()
+    return _Author(run, kept).report()
 
 
 def _answers_sha256(directory: Path) -> str:
@@ -103,11 +114,11 @@ def _answers_sha256(directory: Path) -> str:
 class _Author:
     """Turns a run and what was known beforehand into a report."""
 
-    def __init__(self, run: Run, inputs: FeedInputs, answers_sha256: str) -> None:
+    def __init__(self, run: Run, kept: Kept) -> None:
         self._run = run
-        self._inputs = inputs
-        self._answers_sha256 = answers_sha256
-        self._truth = inputs.truth
+        self._inputs = kept.inputs
+        self._kept = kept
+        self._truth = kept.inputs.truth
         self._crossings: tuple[Crossing, ...] = ()
         self._found: tuple[SystemTransits, ...] = ()
         if self._truth is not None:
@@ -117,7 +128,7 @@ class _Author:
                 held_against(run, self._truth, self._crossings, self._naming(backend))
                 for backend in run.record.backends
             )
-        self._record = feed_record(run, inputs, self._crossings)
+        self._record = feed_record(run, kept.inputs, self._crossings)
         self._settings = settings_of(self._record)
 
     def report(self) -> EvaluationReport:
@@ -136,6 +147,7 @@ class _Author:
             ops=ops,
             cost=cost_section(record, accuracy.accuracy, ops, run.ledger),
             governance=tuple(governance_fields(record)),
+            survey=self._kept.survey,
         )
         found = tuple(map(self._verdict, verdicts(seen)))
         stored = StoredEvaluation(record, {}, run.ledger)
@@ -225,7 +237,7 @@ class _Author:
     def _run_result(self) -> RunResult:
         record = self._run.record
         hashes = sorted(f"{name}\x00{digest}" for name, digest in record.input_hashes.items())
-        identity = f"{record.run_id}{self._inputs.sha256}{self._answers_sha256}"
+        identity = f"{record.run_id}{self._inputs.sha256}{self._kept.answers_sha256}"
         return RunResult(
             id=hashlib.sha256(identity.encode()).hexdigest()[:16],
             tool_version=record.tool_version,
@@ -234,7 +246,7 @@ class _Author:
             seed=self._record.rules.seed,
             input_sha256=hashlib.sha256("\n".join(hashes).encode()).hexdigest(),
             protocol_sha256=self._inputs.sha256,
-            answers_sha256=self._answers_sha256,
+            answers_sha256=self._kept.answers_sha256,
             synthetic=False,
         )
 

@@ -20,6 +20,7 @@ from rekadapter.evaluation.results import (
     Outcome,
 )
 from rekadapter.evaluation.statistics import Evidence, Verdict, verdict_at_most
+from rekadapter.evaluation.survey_results import SurveyResult
 
 PASS: Final[Outcome] = "pass"  # noqa: S105 - a verdict, not a password
 FAIL: Final[Outcome] = "fail"
@@ -39,6 +40,7 @@ class Evidences:
     cost: CostResult
     governance: Sequence[GovernanceField]
     one_to_one: OneToOneResult | None = None
+    survey: SurveyResult | None = None
 
 
 @dataclass(frozen=True, slots=True)

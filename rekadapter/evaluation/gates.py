@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rekadapter.evaluation.comparison_gates import COMPARISON_JUDGES
+from rekadapter.evaluation.gate_cameras import judge_cameras
 from rekadapter.evaluation.gate_findings import (
     FAIL,
     PASS,
@@ -31,7 +32,6 @@ from rekadapter.evaluation.results import (
     VerdictResult,
 )
 from rekadapter.evaluation.statistics import Evidence
-from rekadapter.evaluation.summary import CameraFitness
 
 GATES: Final = ("terms", "cameras", "evidence", "accuracy", "equity", "operations", "cost")
 
@@ -101,25 +101,6 @@ def _terms(entry: SystemEntry, seen: Evidences) -> Finding:
         why = f"{len(missing)} of {len(answers)} governance fields are not provided"
         return Finding(UNKNOWN, rule, why, keys)
     return Finding(PASS, rule, "all fields are answered; their truth was not checked", keys)
-
-
-def _cameras(entry: SystemEntry, seen: Evidences) -> Finding:
-    rule = "on every camera the median eye distance allows the use (32 px or more; proposal)"
-    own = [one for one in seen.cameras if one.system == entry.name]
-    keys = (f"cameras[system={entry.name}]",)
-    if not own:
-        why = "the protocol names no camera: photographs say nothing about cameras"
-        return Finding(UNKNOWN, rule, why, keys)
-    allowed = {str(CameraFitness.USABLE_VERIFY), str(CameraFitness.GOOD)}
-    if seen.record.rules.mode == "investigation":
-        allowed.add(str(CameraFitness.INVESTIGATION_ONLY))
-    unknown = [one.id for one in own if one.eye_px_p50 is None]
-    unfit = [one.id for one in own if one.eye_px_p50 is not None and one.verdict not in allowed]
-    if unfit:
-        return Finding(FAIL, rule, f"too few pixels a face: {', '.join(unfit)}", keys)
-    if unknown:
-        return Finding(UNKNOWN, rule, f"no eye distance on {', '.join(unknown)}", keys)
-    return Finding(PASS, rule, f"{len(own)} cameras give enough pixels", keys)
 
 
 def _evidence(entry: SystemEntry, seen: Evidences) -> Finding:
@@ -243,7 +224,7 @@ def _cost(entry: SystemEntry, seen: Evidences) -> Finding:
 
 
 _JUDGES: Final[tuple[Gate, ...]] = (
-    _terms, _cameras, _evidence, _accuracy, _equity, _operations, _cost,
+    _terms, judge_cameras, _evidence, _accuracy, _equity, _operations, _cost,
 )  # fmt: skip
 
 

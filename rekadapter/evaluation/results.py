@@ -16,6 +16,7 @@ from rekadapter.evaluation.feed_results import FeedsResult
 from rekadapter.evaluation.one_to_one_results import OneToOneResult
 from rekadapter.evaluation.result_base import EstimateResult as EstimateResult  # noqa: PLC0414
 from rekadapter.evaluation.result_base import Result as Result  # noqa: PLC0414  known from here
+from rekadapter.evaluation.survey_results import SurveyResult
 
 REPORT_SCHEMA_VERSION: Final = 1
 REPORT_FILE: Final = "report.json"
@@ -480,7 +481,8 @@ class DecisionResult(Result):
 
 
 class EvaluationReport(Result):
-    """The whole of ``report.json``. ``feeds`` is None where photographs were searched."""
+    """The whole of ``report.json``. ``feeds`` is None where photographs were searched,
+    ``survey`` where nobody surveyed the cameras."""
 
     schema_version: int
     run: RunResult
@@ -507,6 +509,7 @@ class EvaluationReport(Result):
     anchors: tuple[AnchorResult, ...]
     limitations: tuple[str, ...]
     feeds: FeedsResult | None = None
+    survey: SurveyResult | None = None
 
 
 def report_text(report: EvaluationReport) -> str:

@@ -1,5 +1,6 @@
 """Before the run: how many cameras an uplink carries, at what price, and what is lost."""
 
+from rekadapter.planning.fitness import FaceLog
 from rekadapter.planning.link import (
     LinkPlan,
     LinkRequest,
@@ -14,6 +15,7 @@ from rekadapter.planning.plots import bytes_plot
 from rekadapter.planning.surveying import SurveyedCamera, survey
 
 __all__ = [
+    "FaceLog",
     "LinkPlan",
     "LinkRequest",
     "LinkRow",

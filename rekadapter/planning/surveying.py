@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rekadapter.errors import ImageError
@@ -53,6 +53,13 @@ class _Tally:
     last: float = 0.0
 
 
+Watcher = Callable[[Frame, Look], None]
+
+
+def _nobody_watches(frame: Frame, look: Look) -> None:
+    del frame, look
+
+
 def survey(
     feeds: Sequence[Feed],
     gate: TrackGate,
@@ -60,8 +67,10 @@ def survey(
     fate: Fate = Fate.NOBODY,
     duration_seconds: float | None = None,
     stop: threading.Event | None = None,
+    watch: Watcher = _nobody_watches,
 ) -> tuple[SurveyedCamera, ...]:
-    """Runs feeds through ``gate``, one after the other, and sends nothing.
+    """Runs feeds through ``gate``, one after the other, and sends nothing. ``watch`` is told of
+    every frame that was looked at.
 
     Every shot is taken to be answered at once with ``fate``: NOBODY, the default, is a public place
     where almost everybody is a stranger and is asked about most often.
@@ -69,18 +78,23 @@ def survey(
     Raises:
         FeedError: a feed cannot be read.
     """
-    return tuple(
-        _surveyed(feed, gate, fate, duration_seconds, stop or threading.Event()) for feed in feeds
-    )
+    how = _How(fate, duration_seconds, stop or threading.Event(), watch)
+    return tuple(_surveyed(feed, gate, how) for feed in feeds)
 
 
-def _surveyed(
-    feed: Feed, gate: TrackGate, fate: Fate, duration: float | None, stop: threading.Event
-) -> SurveyedCamera:
+@dataclass(frozen=True, slots=True)
+class _How:
+    fate: Fate
+    duration: float | None
+    stop: threading.Event
+    watch: Watcher
+
+
+def _surveyed(feed: Feed, gate: TrackGate, how: _How) -> SurveyedCamera:
     tally, camera = _Tally(), feed.spec.camera
     gate.open(feed)
     for item in feed.frames():
-        if stop.is_set() or (duration is not None and item.seconds >= duration):
+        if how.stop.is_set() or (how.duration is not None and item.seconds >= how.duration):
             break
         if isinstance(item, Silence):
             continue
@@ -91,11 +105,12 @@ def _surveyed(
             tally.dropped[item.cause] += 1
             continue
         look = _timed(gate, item, tally)
+        how.watch(item, look)
         for probe in look.probes:
             tally.shots += 1
             tally.shot_bytes += probe.size_bytes or 0
             if probe.track is not None:
-                gate.settle(camera, probe.track, item.index, fate)
+                gate.settle(camera, probe.track, item.index, how.fate)
         if not look.probes:
             tally.dropped[look.cause] += 1
         _end(gate, camera, tally)

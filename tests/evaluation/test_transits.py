@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rekadapter.errors import UsageError
 from rekadapter.evaluation.decision_page import evaluation_html
 from rekadapter.evaluation.feed_inputs import FeedInputs
-from rekadapter.evaluation.feed_report import feed_report
+from rekadapter.evaluation.feed_report import Kept, feed_report
 from rekadapter.evaluation.result_base import EstimateResult
 from rekadapter.evaluation.results import EvaluationReport, report_text
 from rekadapter.evaluation.rules import Rules
@@ -186,7 +186,7 @@ def truth(
 
 
 def report_of(run: Run, who: Truth | None, rules: Rules | None = None) -> EvaluationReport:
-    return feed_report(run, FeedInputs(truth=who, rules=rules or Rules()), "0" * 64)
+    return feed_report(run, Kept(FeedInputs(truth=who, rules=rules or Rules()), "0" * 64))
 
 
 def one_system() -> RunBuilder:
