@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -35,6 +36,7 @@ from rekadapter.cli.shadowing import (
     shadowed,
 )
 from rekadapter.errors import UsageError
+from rekadapter.recognizer import Recognizer, stored_video_of
 from rekadapter.rekognition_api.context import ServiceSettings
 from rekadapter.rekognition_api.jobs.opening import BackgroundOptions, OpenedBackground
 from rekadapter.rekognition_api.keys import KeyRing, keys_from_environment, read_keys
@@ -131,13 +133,15 @@ def serve(
         session.backend(backend) as opened,
         shadowed(session, opened, shadowing) as recognizer,
         closing(SqliteTags(session.settings.data_dir / TAGS_FILE)) as tags,
-        OpenedBackground(background) as jobs,
+        OpenedBackground(_on(background, recognizer)) as jobs,
     ):
 
         def announce(url: str) -> None:
             remark(f"serving {opened.name} as AWS Rekognition: AWS_ENDPOINT_URL_REKOGNITION={url}")
             if ring is None:
                 remark("signatures are not checked: whoever reaches it may do everything")
+            if jobs.background is not None and jobs.background.remote is not None:
+                remark(f"jobs on stored video go to {opened.name}, which bills them")
             if separated is not None:
                 remark(
                     f"galleries with plain names belong to {separated} (--home); accounts and "
@@ -171,6 +175,10 @@ def _home(ring: KeyRing | None, named: str | None, one: bool) -> Home | None:
     only = next(iter(ring.accounts)) if len(ring.accounts) == 1 else None
     shipped = ServerSettings()
     return Home(only or shipped.account, shipped.region)
+
+
+def _on(options: BackgroundOptions, recognizer: Recognizer) -> BackgroundOptions:
+    return replace(options, backend_takes_jobs=stored_video_of(recognizer) is not None)
 
 
 def _tls(certificate: Path | None, key: Path | None) -> TlsFiles | None:

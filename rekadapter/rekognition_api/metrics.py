@@ -15,7 +15,8 @@ from typing import Final
 
 from rekadapter.rekognition_api.jobs.background import Works
 from rekadapter.rekognition_api.jobs.plans import ProcessorState
-from rekadapter.rekognition_api.jobs.worker import VideoJobs
+from rekadapter.rekognition_api.jobs.store import JobState
+from rekadapter.rekognition_api.jobs.worker import JobCounts
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 OK: Final = "OK"
@@ -109,7 +110,10 @@ def works_text(works: Works) -> str:
     """Stored video and stream processors as they are now, for the same scrape."""
     lines: list[str] = []
     if works.video is not None:
-        lines += _video_lines(works.video)
+        lines += _jobs_lines(works.video.states())
+        lines += _ended_lines(works.video.counts())
+    elif works.remote is not None:
+        lines += _jobs_lines(works.remote.states())
     if works.streams is not None:
         states = Counter(processor.state for processor in works.streams.every())
         lines += _header("stream_processors", "gauge", "Stream processors, by state.")
@@ -120,11 +124,13 @@ def works_text(works: Works) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _video_lines(video: VideoJobs) -> Iterator[str]:
+def _jobs_lines(states: Mapping[JobState, int]) -> Iterator[str]:
     yield from _header("video_jobs", "gauge", "Jobs on stored video that are kept, by state.")
-    for state, count in video.states().items():
+    for state, count in states.items():
         yield _sample("video_jobs", {"state": state}, count)
-    counts = video.counts()
+
+
+def _ended_lines(counts: JobCounts) -> Iterator[str]:
     yield from _header("video_jobs_ended_total", "counter", "Jobs that ended, by how they did.")
     for end, count in (("SUCCEEDED", counts.succeeded), ("FAILED", counts.failed)):
         yield _sample("video_jobs_ended_total", {"state": end}, count)

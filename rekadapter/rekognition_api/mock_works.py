@@ -78,6 +78,11 @@ class MockedWorks:
                 self._streams = open_streams(self.plan.streams, self.around.data_streams)
             return self._streams
 
+    @property
+    def remote(self) -> None:
+        """A mock analyzes videos itself."""
+        return
+
     def show(self, stream: str) -> None:
         """A video stream has new pictures."""
         with self._lock:

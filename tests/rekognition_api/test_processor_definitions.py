@@ -195,6 +195,7 @@ class _Only:
     """Background work that is streams and nothing else."""
 
     video = None
+    remote = None
 
     def __init__(self, streams: StreamProcessors) -> None:
         self.streams: StreamProcessors | None = streams

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from rekadapter.rekognition_api.jobs.processors import StreamProcessors
+from rekadapter.rekognition_api.jobs.remote import RemoteJobs
 from rekadapter.rekognition_api.jobs.worker import VideoJobs
 
 
@@ -17,14 +18,21 @@ class Works(Protocol):
     def video(self) -> VideoJobs | None: ...
     @property
     def streams(self) -> StreamProcessors | None: ...
+    @property
+    def remote(self) -> RemoteJobs | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """Jobs and stream processors that somebody opened: see ``Works``."""
+    """Jobs and stream processors that somebody opened: see ``Works``.
+
+    ``remote`` keeps jobs on stored video that the backend's own service does; it counts before
+    ``video``, where the backend takes such jobs.
+    """
 
     video: VideoJobs | None = None
     streams: StreamProcessors | None = None
+    remote: RemoteJobs | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -39,6 +47,6 @@ class Background:
 
     def close(self) -> None:
         """Ends every thread. To be done before the recognizer is closed; may be done twice."""
-        for part in (self.streams, self.video):
+        for part in (self.streams, self.video, self.remote):
             if part is not None:
                 part.close()

@@ -20,6 +20,7 @@ from rekadapter.rekognition_api.jobs.notices import SnsNotifier, open_sns
 from rekadapter.rekognition_api.jobs.plans import Owner, StreamSettings
 from rekadapter.rekognition_api.jobs.processors import StreamProcessors
 from rekadapter.rekognition_api.jobs.records import JsonLinesSink
+from rekadapter.rekognition_api.jobs.remote import RemoteJobs
 from rekadapter.rekognition_api.jobs.settings import VideoSettings
 from rekadapter.rekognition_api.jobs.worker import VideoJobs
 from rekadapter.rekognition_api.objects import BotoObjects, DirectoryObjects, ObjectStore, open_s3
@@ -36,6 +37,9 @@ class BackgroundOptions:
 
     ``s3_buckets``, where some are named, are the only ones read from the endpoint. Stream
     processors outlive the service in ``processors_file``; without one they go with it.
+
+    Where the ``backend_takes_jobs`` on stored video itself, they go to it, unless videos lie where
+    only this service reads them: in a directory, or at an endpoint that is not AWS's.
     """
 
     s3_directory: Path | None = None
@@ -46,6 +50,13 @@ class BackgroundOptions:
     streams_file: Path | None = None
     processors_file: Path | None = None
     video: VideoSettings = field(default_factory=VideoSettings)
+    backend_takes_jobs: bool = False
+
+    @property
+    def passes_jobs_on(self) -> bool:
+        """Whether the backend does the jobs on stored video."""
+        own = self.s3_directory is not None or self.s3_endpoint not in {None, AWS}
+        return self.backend_takes_jobs and not own
 
 
 class OpenedBackground:
@@ -66,7 +77,7 @@ class OpenedBackground:
         try:
             self.objects = self._objects()
             self.background = self._stack.enter_context(
-                Background(video=self._video(), streams=self._streams())
+                Background(video=self._video(), streams=self._streams(), remote=self._remote())
             )
         except BaseException:
             self._stack.close()
@@ -96,11 +107,17 @@ class OpenedBackground:
         return opened
 
     def _video(self) -> VideoJobs | None:
-        if self.objects is None:
+        if self.objects is None or self._options.passes_jobs_on:
             return None
         return self._stack.enter_context(
             VideoJobs(self.objects, settings=self._options.video, notifier=self._notifier())
         )
+
+    def _remote(self) -> RemoteJobs | None:
+        if not self._options.passes_jobs_on:
+            return None
+        settings = self._options.video
+        return RemoteJobs(settings.directory, retention=settings.retention)
 
     def _notifier(self) -> SnsNotifier | None:
         if self._options.sns_endpoint is None:

@@ -157,13 +157,21 @@ class JobStore:
     """The jobs of a directory, or of this service alone where none is given. Safe to use
     from several threads.
 
-    Jobs that an earlier service left unfinished are FAILED once it is opened.
+    Jobs that an earlier service left unfinished are FAILED once it is opened, if they were
+    ``interrupted`` by its end.
 
     Raises:
         ConfigError: another service uses the directory, or it cannot be written.
     """
 
-    def __init__(self, directory: Path | None, *, retention: Retention, now: float) -> None:
+    def __init__(
+        self,
+        directory: Path | None,
+        *,
+        retention: Retention,
+        now: float,
+        interrupted: bool = True,
+    ) -> None:
         self._retention = retention
         self._lock = threading.Lock()
         try:
@@ -174,7 +182,8 @@ class JobStore:
                 "is another service using the directory?"
             ) from error
         weakref.finalize(self, self._database.close)  # whoever forgets to close it
-        self.fail_open(INTERRUPTED, now)
+        if interrupted:
+            self.fail_open(INTERRUPTED, now)
 
     # --- jobs -------------------------------------------------------------------------------
 

@@ -35,6 +35,13 @@ from rekadapter.rekognition_api.jobs.store import (
 from rekadapter.rekognition_api.jobs.video import Analysis
 from rekadapter.rekognition_api.jobs.worker import VideoJobs
 from rekadapter.rekognition_api.operations import shapes
+from rekadapter.rekognition_api.operations.remote_video import (
+    NO_JOB,
+    asked,
+    remote_video,
+    start_detection,
+    start_search,
+)
 from rekadapter.rekognition_api.request import Request
 from rekadapter.tracking import DecisionRules, Tracker, TrackingRules
 from rekadapter.types import (
@@ -56,10 +63,14 @@ _TAG_BYTES: Final = 8
 
 
 def start_face_search(context: Context, request: Request) -> WireObject:
-    jobs = _jobs(context)
     gallery = GalleryId(request.text("CollectionId"))
     value = request.number("FaceMatchThreshold", DEFAULT_THRESHOLD)
     threshold = context.recognizer.capabilities.threshold(value)
+    remote = remote_video(context)
+    if remote is not None:
+        order = _order(context, request, FACE_SEARCH, tells_topics=False)
+        return {"JobId": start_search(remote, order, gallery, threshold)}
+    jobs = _jobs(context)
 
     def prepare() -> Analysis:
         context.recognizer.describe_gallery(gallery)  # raises where there is none
@@ -70,6 +81,10 @@ def start_face_search(context: Context, request: Request) -> WireObject:
 
 def start_face_detection(context: Context, request: Request) -> WireObject:
     """Each face has all that was computed; age and gender only where ``FaceAttributes`` asks."""
+    remote = remote_video(context)
+    if remote is not None:
+        order = _order(context, request, FACE_DETECTION, tells_topics=False)
+        return {"JobId": start_detection(remote, order)}
     words = request.optional_text("FaceAttributes")
     asked = shapes.attributes([] if words is None else [words])
 
@@ -101,18 +116,28 @@ def _started(
     context: Context, request: Request, api: str, prepare: Callable[[], Analysis]
 ) -> WireObject:
     jobs = _jobs(context)
-    order = JobOrder(
+    order = _order(context, request, api, tells_topics=jobs.tells_topics)
+    try:
+        return {"JobId": jobs.start(order, prepare)}
+    except S3ObjectError as error:
+        raise invalid_s3_object() from error
+
+
+def _order(context: Context, request: Request, api: str, *, tells_topics: bool) -> JobOrder:
+    topic = request.part("NotificationChannel").optional_text("SNSTopicArn")
+    if topic is not None and not tells_topics:
+        raise invalid_parameter(
+            "Request has invalid parameters: the service cannot publish to the "
+            "NotificationChannel; poll, or start it with an SNS endpoint and videos of its own."
+        )
+    return JobOrder(
         api=api,
         video=_location(context, request.part("Video").part("S3Object")),
         digest=_digest(request),
         token=request.optional_text(_TOKEN),
         tag=request.optional_text("JobTag"),
-        topic=_topic(jobs, request.part("NotificationChannel")),
+        topic=topic,
     )
-    try:
-        return {"JobId": jobs.start(order, prepare)}
-    except S3ObjectError as error:
-        raise invalid_s3_object() from error
 
 
 def _location(context: Context, named: Request) -> S3Location:
@@ -123,16 +148,6 @@ def _location(context: Context, named: Request) -> S3Location:
         )
     version = named.optional_text("Version")
     return S3Location(bucket, key, version, context.account, context.region)
-
-
-def _topic(jobs: VideoJobs, channel: Request) -> str | None:
-    topic = channel.optional_text("SNSTopicArn")
-    if topic is not None and not jobs.tells_topics:
-        raise invalid_parameter(
-            "Request has invalid parameters: the service cannot publish to the "
-            "NotificationChannel; poll, or start it with an SNS endpoint."
-        )
-    return topic
 
 
 def _digest(request: Request) -> str:
@@ -146,10 +161,13 @@ def _digest(request: Request) -> str:
 def _described(
     context: Context, request: Request, api: str, sort: SortBy, member: str
 ) -> WireObject:
-    jobs = _jobs(context)
+    remote = remote_video(context)
+    jobs = _jobs(context) if remote is None else remote.jobs
     job = jobs.find(request.text("JobId"))
     if job is None or not _belongs(job, context, api):
-        raise not_found("Could not find JobId")
+        raise not_found(NO_JOB)
+    if remote is not None:
+        job = asked(remote, context, job, is_search=api == FACE_SEARCH)
     after = _after(request, job, sort)
     page = ResultPage((), None)
     if job.state is JobState.SUCCEEDED:
