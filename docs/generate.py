@@ -20,7 +20,7 @@ _EXIT_CODES = (
      "counted), and where `report` wrote that a run was interrupted or is damaged."),
     ("1", "The answer is no, where one was asked for: `verify` finds no match, `enroll` could not "
      "enroll somebody, `search-video` has no result yet, `gallery sync` could not move everybody, "
-     "`doctor` found something amiss."),
+     "`doctor` found something amiss, `audit verify` found what does not fit."),
     ("2", "You can put it right: an option, a name, a file. Also a run of which no frame could be "
      "read."),
     ("3", "The backend or this machine failed: no answer, refused credentials, a full disk. Also a "

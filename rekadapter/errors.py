@@ -28,6 +28,7 @@ exception, where there is one, is the ``__cause__``.
       . LicenseNotAcceptedError        the weights' licence has to be accepted first
     - VideoJobNotFoundError            no such job on a stored video
   + OutputError                        a run directory or file cannot be written
+    - BrokenChainError                 a record of an audit log does not fit those before it
   + StoppedError                       the run was stopped before the request was sent
   + PriceCapError                      the request would have cost more than is allowed
   + BackendError                       the recognizer could not answer
@@ -151,6 +152,14 @@ class VideoJobNotFoundError(UsageError):
 
 class OutputError(RekadapterError):
     """A file or directory cannot be written (permissions, disk full)."""
+
+
+class BrokenChainError(OutputError):
+    """A record of an audit log is not what those before it say; ``record`` is its number."""
+
+    def __init__(self, record: int, why: str) -> None:
+        super().__init__(f"record {record} of the audit log does not fit: {why}")
+        self.record = record
 
 
 class PriceCapError(RekadapterError):

@@ -9,6 +9,7 @@ import typer
 
 from rekadapter import __version__
 from rekadapter.cli import (
+    audit,
     demo,
     doctor,
     evaluate,
@@ -70,6 +71,7 @@ app.command()(evaluate.evaluate)
 app.command()(runs.report)
 app.command()(survey.survey)
 app.command()(plan.plan)
+app.add_typer(audit.audit_app, name="audit")
 app.add_typer(galleries.gallery_app, name="gallery")
 app.command()(doctor.doctor)
 app.command()(serve.serve)

@@ -22,7 +22,7 @@ from rekadapter.cli import jobs
 from rekadapter.cli.feed_reports import Beforehand, show_findings
 from rekadapter.cli.nothing import refuse_nothing
 from rekadapter.cli.options import AsJson, number
-from rekadapter.cli.output import print_json, print_table, remark
+from rekadapter.cli.output import print_json, print_table, remark, show_head
 from rekadapter.cli.session import OpenBackend, Session
 from rekadapter.cli.summary import show_summary
 from rekadapter.evaluation.truth import TransitEntry, Truth
@@ -83,6 +83,7 @@ def demo(
         _show_truth(scene)
         show_findings(result.evaluation)
     remark(f"report: {result.report}")
+    show_head(result.head)
     refuse_nothing(result.directory, result.summary)
     remark("with your own cameras: rekadapter compare FEEDS -g GALLERY -b local -b rekognition")
 

@@ -23,7 +23,7 @@ from rich.progress import TimeRemainingColumn as Remaining
 from rekadapter import __version__
 from rekadapter.cli.jobs import REMOTE_WORKERS, Uplink, remote_context, stopping_at_ctrl_c
 from rekadapter.cli.options import INTERRUPTED, MOST_USD, AsJson, BackendNames, number
-from rekadapter.cli.output import print_table, remark
+from rekadapter.cli.output import print_table, remark, show_head
 from rekadapter.cli.pricing import price_entries
 from rekadapter.cli.session import OpenBackend, Session
 from rekadapter.errors import BackendError, OutputError, UsageError
@@ -36,13 +36,14 @@ from rekadapter.evaluation.compare_runner import (
 from rekadapter.evaluation.comparison_plan import with_comparisons
 from rekadapter.evaluation.cost import COMPARE, SEARCH, total_usd
 from rekadapter.evaluation.dataset import CheckedDataset, check
-from rekadapter.evaluation.decision_page import write_page
+from rekadapter.evaluation.decision_page import PAGE_FILE, write_page
 from rekadapter.evaluation.evaluate import (
     REQUESTS_FILE,
     SESSIONS_FILE,
     SessionRecord,
     write_report,
 )
+from rekadapter.evaluation.evaluation_audit import SOURCES, EvaluationAudit
 from rekadapter.evaluation.loaders import Layout, Loaded, load
 from rekadapter.evaluation.planner import PlanRequest, Side, plan, reach
 from rekadapter.evaluation.rates import share
@@ -55,7 +56,7 @@ from rekadapter.evaluation.record import (
     record_of,
     write_record,
 )
-from rekadapter.evaluation.results import EvaluationReport, report_text
+from rekadapter.evaluation.results import REPORT_FILE, EvaluationReport, report_text
 from rekadapter.evaluation.rules import Rules, parse_rules, read_toml
 from rekadapter.evaluation.runner import (
     Inputs,
@@ -65,6 +66,8 @@ from rekadapter.evaluation.runner import (
     pending,
 )
 from rekadapter.observation import LedgerEntry
+from rekadapter.sinks.audit import Head
+from rekadapter.sinks.audit_report import note_report
 
 _SECONDS_A_QUESTION: Final = 0.5
 """assumed for the estimate before the first answer, and said so"""
@@ -104,12 +107,12 @@ RetryFailed = Annotated[
 ]
 Pairs = Annotated[
     int | None,
-    typer.Option(
+    number(
         "--pairs",
-        min=0,
-        help="Pairs that each backend compares 1:1. [40 by local backends, none by remote ones; of "
-        "a data set of pairs all]",
-        show_default=False,
+        low=0,
+        high=10_000_000,
+        about="Pairs that each backend compares 1:1. [40 by local backends, none by remote ones; "
+        "of a data set of pairs all]",
     ),
 ]
 KeepGallery = Annotated[
@@ -169,6 +172,7 @@ class _Done:
     directory: Path
     page: Path
     report: EvaluationReport
+    head: Head | None
     stopped: bool
 
 
@@ -217,11 +221,18 @@ class _Job:
             write_record(directory, record)
             store = stack.enter_context(AnswerStore(directory / ANSWERS_FILE))
             self._refuse_too_dear(self._estimate(record, opened, store))
+            self._keep_audit(stack, directory, record, store)
             requests = stack.enter_context(_Lines(directory / REQUESTS_FILE, LedgerEntry))
             uplink.ledger.write_to(requests.append)
             self._collect(record, opened, store, uplink, directory)
-        report = write_report(directory)
-        return _Done(directory, write_page(directory, report), report, uplink.stop.is_set())
+        return _written(directory, stopped=uplink.stop.is_set())
+
+    def _keep_audit(
+        self, stack: ExitStack, directory: Path, record: EvaluationRecord, store: AnswerStore
+    ) -> None:
+        """From here on every answer stands in the audit log, and so does how the sitting ended."""
+        audit = stack.enter_context(EvaluationAudit(directory, record, self.options.session))
+        store.listen(audit.answered)
 
     def _record(self, opened: Sequence[OpenBackend]) -> EvaluationRecord:
         entries = [_entry(self.session, one) for one in opened]
@@ -455,11 +466,19 @@ def _show_plan(rules: Rules, loaded: Loaded | None) -> None:
 
 def show_again(directory: Path, *, as_json: bool) -> None:
     """Measures stored answers anew, writes the report, and prints it."""
+    _show(_written(directory, stopped=False), as_json=as_json)
+
+
+def _written(directory: Path, *, stopped: bool) -> _Done:
     report = write_report(directory)
-    _show(_Done(directory, write_page(directory, report), report, stopped=False), as_json=as_json)
+    page = write_page(directory, report)
+    head = note_report(directory, __version__, SOURCES, (REPORT_FILE, PAGE_FILE))
+    return _Done(directory, page, report, head, stopped)
 
 
 def _show(done: _Done, *, as_json: bool) -> None:
+    for doubt in done.report.run.doubts:
+        remark(f"warning: this evaluation is damaged: {doubt}")
     if as_json:
         typer.echo(report_text(done.report), nl=False)
     else:
@@ -479,6 +498,7 @@ def _show(done: _Done, *, as_json: bool) -> None:
         for concluded in done.report.conclusions:
             remark(concluded.sentence)
     remark(f"report: {done.page}")
+    show_head(done.head)
     if done.stopped:
         remark("stopped before the end: run the same command again to go on")
         raise typer.Exit(INTERRUPTED)

@@ -5,23 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+from rekadapter import __version__
 from rekadapter.cli.output import print_table, remark
 from rekadapter.cli.pricing import price_entries
 from rekadapter.cli.session import OpenBackend
-from rekadapter.evaluation.decision_page import write_page
-from rekadapter.evaluation.feed_inputs import FeedInputs, SystemInputs, read_inputs, write_inputs
+from rekadapter.evaluation.decision_page import PAGE_FILE, write_page
+from rekadapter.evaluation.feed_inputs import (
+    INPUTS_FILE,
+    FeedInputs,
+    SystemInputs,
+    read_inputs,
+    write_inputs,
+)
 from rekadapter.evaluation.feed_report import write_feed_report
 from rekadapter.evaluation.feed_results import AlertsResult, TransitsResult
 from rekadapter.evaluation.rates import share
 from rekadapter.evaluation.record import stated_keys
-from rekadapter.evaluation.report import render_report
-from rekadapter.evaluation.results import EvaluationReport
+from rekadapter.evaluation.report import DETAIL_FILE, render_report
+from rekadapter.evaluation.results import REPORT_FILE, EvaluationReport
 from rekadapter.evaluation.rules import Rules, parse_rules, read_toml
-from rekadapter.evaluation.summary import Summary, cameras_of, write_summary
+from rekadapter.evaluation.summary import SUMMARY_FILE, Summary, cameras_of, write_summary
 from rekadapter.evaluation.survey_results import (
     SURVEY_FILE,
     SurveyResult,
@@ -31,7 +38,18 @@ from rekadapter.evaluation.survey_results import (
 from rekadapter.evaluation.transits import refuse_strangers
 from rekadapter.evaluation.truth import Truth, read_truth
 from rekadapter.feeds import Feed
-from rekadapter.sinks.run_directory import read_run
+from rekadapter.sinks.audit import Head
+from rekadapter.sinks.audit_report import note_given, note_report
+from rekadapter.sinks.run_directory import (
+    LEDGER_FILE,
+    OBSERVATIONS_FILE,
+    RUN_FILE,
+    TRACKS_FILE,
+    read_run,
+)
+
+GIVEN_FILES: Final = (INPUTS_FILE, SURVEY_FILE)
+"""of a run directory: what a user gave for its report"""
 
 TruthFile = Annotated[
     Path | None,
@@ -65,12 +83,13 @@ class Beforehand:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """A finished directory, its numbers, and the page to read first."""
+    """A finished directory, its numbers, the page to read first, and the head of its audit log."""
 
     directory: Path
     report: Path
     summary: Summary
     evaluation: EvaluationReport
+    head: Head | None
 
 
 def beforehand(
@@ -141,6 +160,7 @@ def add_to(
         changed |= {"rules": given.rules, "stated": tuple(sorted(stated_keys(given.rules)))}
     keep_survey(directory, survey)
     write_inputs(directory, read_inputs(directory).model_copy(update=changed))
+    note_given(directory, GIVEN_FILES)
 
 
 def written_up(directory: Path) -> RunResult:
@@ -154,7 +174,14 @@ def written_up(directory: Path) -> RunResult:
     summary = write_summary(directory)
     render_report(directory)
     report = write_feed_report(directory)
-    return RunResult(directory, write_page(directory, report), summary, report)
+    page = write_page(directory, report)
+    return RunResult(directory, page, summary, report, _noted(directory))
+
+
+def _noted(directory: Path) -> Head | None:
+    sources = (RUN_FILE, OBSERVATIONS_FILE, TRACKS_FILE, LEDGER_FILE, *GIVEN_FILES)
+    written = (SUMMARY_FILE, DETAIL_FILE, REPORT_FILE, PAGE_FILE)
+    return note_report(directory, __version__, sources, written)
 
 
 def show_findings(report: EvaluationReport) -> None:

@@ -22,7 +22,7 @@ from typing import Final
 
 from rekadapter import __version__
 from rekadapter.backends import open_backend
-from rekadapter.cli.feed_reports import Beforehand, RunResult, keep_inputs, written_up
+from rekadapter.cli.feed_reports import GIVEN_FILES, Beforehand, RunResult, keep_inputs, written_up
 from rekadapter.cli.live import HasState, LiveTable, Meter
 from rekadapter.cli.modes import Mode, gate_of, mode_of
 from rekadapter.cli.output import remark
@@ -206,6 +206,7 @@ def run_opened(
         backend.recognizer.describe_gallery(request.gallery)
     directory = RunDirectory.create(request.out, _record(backends, request), uplink.ledger)
     keep_inputs(request.out, request.given, backends, feeds)
+    directory.given(*GIVEN_FILES)
     lanes = [_lane(backend, request) for backend in backends]
     options = replace(request.options, gates=_gates(backends, request, finder, uplink))
     try:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from rekadapter.sinks.audit import Head
 from rekadapter.types import Candidate, ComparisonScore
 
 _PIPED_WIDTH: Final = 120
@@ -44,6 +45,12 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 def remark(text: str) -> None:
     """A line for the person, on stderr, so that stdout stays data."""
     sys.stderr.write(text + "\n")
+
+
+def show_head(head: Head | None) -> None:
+    """The head of an audit log, so that it can be noted where nobody who edits the log reaches."""
+    if head is not None:
+        remark(f"audit log: {head.records} records, head {head.sha256} (note it elsewhere)")
 
 
 def score_text(score: ComparisonScore | None) -> str:

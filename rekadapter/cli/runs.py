@@ -35,15 +35,16 @@ from rekadapter.cli.options import (
     Thresholds,
     number,
 )
-from rekadapter.cli.output import print_json, remark
+from rekadapter.cli.output import print_json, remark, show_head
 from rekadapter.cli.session import Session
 from rekadapter.cli.summary import show_summary
 from rekadapter.errors import UsageError
 from rekadapter.evaluation.record import EVALUATION_FILE
-from rekadapter.evaluation.survey_results import read_survey
+from rekadapter.evaluation.survey_results import SURVEY_FILE, read_survey
 from rekadapter.feeds import load_feeds
 from rekadapter.feeds.frames import MAX_FPS, MIN_FPS
 from rekadapter.pipeline import RunOptions
+from rekadapter.sinks.audit_report import note_given
 from rekadapter.uplink.spending import PriceCaps
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|)")
@@ -199,6 +200,7 @@ def report(
                 "its rules are given to `rekadapter evaluate`"
             )
         keep_survey(run_directory, surveyed)
+        note_given(run_directory, (SURVEY_FILE,) if surveyed else ())
         show_again(run_directory, as_json=as_json)
         return
     add_to(run_directory, truth, rules, surveyed)
@@ -266,3 +268,4 @@ def _show(result: RunResult, *, as_json: bool) -> None:
         if len(result.evaluation.systems) > 1 or (feeds and feeds.truth):
             show_findings(result.evaluation)
     remark(f"report: {result.report}")
+    show_head(result.head)

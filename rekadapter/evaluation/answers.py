@@ -12,7 +12,7 @@ import fcntl
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -22,6 +22,8 @@ from typing import Final, Self
 from pydantic import TypeAdapter, ValidationError
 
 from rekadapter.errors import OutputError, UsageError
+from rekadapter.sinks.audit import LineRef
+from rekadapter.sinks.chain import sha256_of
 
 ANSWERS_FILE: Final = "answers.jsonl"
 
@@ -113,6 +115,8 @@ class StoredAnswer:
 
 _LINE: Final = TypeAdapter(StoredAnswer)
 
+AnswerListener = Callable[[LineRef, StoredAnswer], None]
+
 
 def line_of(answer: StoredAnswer) -> bytes:
     """An answer as it stands in the file, without the end of the line."""
@@ -131,6 +135,8 @@ class AnswerStore:
         self._path = path
         self._lock = threading.Lock()
         self._found: dict[str, StoredAnswer] = {}
+        self._lines = 0
+        self._listener: AnswerListener | None = None
         self._file = _opened(path)
         os.ftruncate(self._file, self._take_in(path.read_bytes()))
 
@@ -149,7 +155,8 @@ class AnswerStore:
 
     def add(self, answer: StoredAnswer) -> None:
         """Writes an answer: a whole line, or at the end of a full disk none that counts."""
-        line = line_of(answer) + b"\n"
+        text = line_of(answer)
+        line = text + b"\n"
         with self._lock:
             try:
                 written = os.write(self._file, line)
@@ -158,6 +165,15 @@ class AnswerStore:
             if written != len(line):
                 raise OutputError(f"{self._path} took only part of a line: is the disk full?")
             self._found[answer.question.key] = answer
+            self._lines += 1
+            if self._listener is not None:
+                self._listener(LineRef(self._path.name, self._lines, sha256_of(text)), answer)
+
+    def listen(self, listener: AnswerListener | None) -> None:
+        """From now on ``listener`` is told every answer once it is written, by one thread at a
+        time; None: nobody is."""
+        with self._lock:
+            self._listener = listener
 
     def close(self) -> None:
         """Frees the file for others. May be called twice."""
@@ -169,6 +185,7 @@ class AnswerStore:
         """Reads all whole lines; returns where the last of them ends."""
         for answer in _answers(self._path, data):
             self._found[answer.question.key] = answer
+            self._lines += 1
         return data.rfind(b"\n") + 1
 
 

@@ -44,6 +44,8 @@ from rekadapter.evaluation.results import (
 from rekadapter.evaluation.searches import SystemOutcomes, outcomes_of, used_answers_sha256
 from rekadapter.evaluation.survey_results import SurveyResult, survey_in
 from rekadapter.observation import LedgerEntry
+from rekadapter.sinks.audit import AUDIT_FILE
+from rekadapter.sinks.audit_check import check_log
 
 REQUESTS_FILE: Final = "requests.jsonl"
 SESSIONS_FILE: Final = "sessions.jsonl"
@@ -64,13 +66,14 @@ class SessionRecord:
 
 @dataclass(frozen=True, slots=True)
 class StoredEvaluation:
-    """All of a directory that a report is made of."""
+    """All of a directory that a report is made of; ``damage`` says what of it is not as it was."""
 
     record: EvaluationRecord
     answers: Mapping[str, StoredAnswer]
     requests: tuple[LedgerEntry, ...] = ()
     sessions: tuple[SessionRecord, ...] = ()
     survey: SurveyResult | None = None
+    damage: tuple[str, ...] = ()
 
 
 def read_evaluation(directory: Path) -> StoredEvaluation:
@@ -88,7 +91,15 @@ def read_evaluation(directory: Path) -> StoredEvaluation:
         requests=tuple(sorted(requests, key=lambda one: one.request.started_at)),
         sessions=read_lines(directory / SESSIONS_FILE, SessionRecord),
         survey=survey_in(directory),
+        damage=_damage(directory),
     )
+
+
+def _damage(directory: Path) -> tuple[str, ...]:
+    """What is not as the audit log says. The files alone, without the log, give the same report."""
+    if not (directory / AUDIT_FILE).is_file():
+        return ()
+    return check_log(directory).sources_in_words()
 
 
 def write_report(directory: Path) -> EvaluationReport:
@@ -140,7 +151,7 @@ def evaluated(stored: StoredEvaluation) -> EvaluationReport:
         *(one.answer for system in systems for one in system.answered),
         *(answer for system in compared for answer in system.answers),
     ]
-    run = _run(record, used, used_answers_sha256(systems, compared))
+    run = _run(stored, used, used_answers_sha256(systems, compared))
     return assembled(stored, run, accuracy, seen, tuple(verdicts(seen)))
 
 
@@ -183,7 +194,8 @@ def assembled(
     )
 
 
-def _run(record: EvaluationRecord, used: Sequence[StoredAnswer], answers: str) -> RunResult:
+def _run(stored: StoredEvaluation, used: Sequence[StoredAnswer], answers: str) -> RunResult:
+    record = stored.record
     times = sorted(one.answered_at for one in used)
     identity = hashlib.sha256(f"{record.protocol_sha256}{answers}".encode()).hexdigest()
     return RunResult(
@@ -196,6 +208,7 @@ def _run(record: EvaluationRecord, used: Sequence[StoredAnswer], answers: str) -
         protocol_sha256=record.protocol_sha256,
         answers_sha256=answers,
         synthetic=record.synthetic,
+        doubts=stored.damage,
     )
 
 

@@ -35,6 +35,7 @@ from rekadapter.evaluation.feed_words import decision_on_feeds, limitations
 from rekadapter.evaluation.gate_findings import Evidences
 from rekadapter.evaluation.gates import verdicts
 from rekadapter.evaluation.governance import governance_fields
+from rekadapter.evaluation.integrity import doubts
 from rekadapter.evaluation.record import write_text
 from rekadapter.evaluation.results import (
     REPORT_FILE,
@@ -248,6 +249,7 @@ class _Author:
             protocol_sha256=self._inputs.sha256,
             answers_sha256=self._kept.answers_sha256,
             synthetic=False,
+            doubts=doubts(self._run),
         )
 
     def _data(self) -> DataResult:

@@ -32,7 +32,8 @@ Outcome = Literal["pass", "fail", "not enough evidence"]
 
 class RunResult(Result):
     """Where the figures come from. ``id`` is a digest of protocol and answers; times are those of
-    the first and last stored answer."""
+    the first and last stored answer. ``doubts``: what is not as the audit log says it was; where
+    there is one, do not rely on any figure."""
 
     id: str
     tool_version: str
@@ -43,6 +44,7 @@ class RunResult(Result):
     protocol_sha256: str
     answers_sha256: str
     synthetic: bool
+    doubts: tuple[str, ...] = ()
 
 
 class SplitResult(Result):

@@ -20,14 +20,18 @@ from rekadapter.observation import (
     Spent,
     TrackRecord,
 )
+from rekadapter.sinks.audit import FileState, LineRef, Tally, states_of
+from rekadapter.sinks.audit_check import check_log
+from rekadapter.sinks.chain import sha256_of
 from rekadapter.sinks.ledger import Ledger
+from rekadapter.sinks.run_audit import RECORD_FILE, RunAudit
 from rekadapter.sinks.sink import OriginalAnswer, RunOutcome
 from rekadapter.types import CameraId
 
 SCHEMA_VERSION: Final = 1
 """Of the files below; it rises when a reader of the old ones could misread the new."""
 
-RUN_FILE: Final = "run.json"
+RUN_FILE: Final = RECORD_FILE
 OBSERVATIONS_FILE: Final = "observations.jsonl"
 TRACKS_FILE: Final = "tracks.jsonl"
 LEDGER_FILE: Final = "ledger.jsonl"
@@ -38,24 +42,29 @@ T = TypeVar("T")
 
 
 class _Lines(Generic[T]):
-    """A file of one JSON record a line. A line goes out in one write: whole, or cut at the end."""
+    """A file of one JSON record a line. A line goes out in one write: whole, or cut at the end.
+    ``tally`` is what was written, whatever becomes of the file."""
 
     def __init__(self, path: Path, record: type[T]) -> None:
         self._path = path
+        self.tally = Tally()
         self._adapter: TypeAdapter[T] = TypeAdapter(record)
         try:
             self._file = path.open("ab", buffering=0)
         except OSError as error:
             raise _cannot_write(path, error) from error
 
-    def append(self, record: T) -> None:
-        line = self._adapter.dump_json(record) + b"\n"
+    def append(self, record: T) -> LineRef:
+        text = self._adapter.dump_json(record)
+        line = text + b"\n"
         try:
             written = self._file.write(line)
         except OSError as error:
             raise _cannot_write(self._path, error) from error
         if written != len(line):
             raise OutputError(f"{self._path} took only part of a line: is the disk full?")
+        self.tally.add(line)
+        return LineRef(self._path.name, self.tally.lines, sha256_of(text))
 
     def close(self) -> None:
         self._file.close()
@@ -77,6 +86,15 @@ class _Files:
             _Lines(path / ANSWERS_FILE, OriginalAnswer),
         )
 
+    @property
+    def states(self) -> dict[str, FileState]:
+        return {
+            OBSERVATIONS_FILE: self.observations.tally.state,
+            TRACKS_FILE: self.tracks.tally.state,
+            LEDGER_FILE: self.ledger.tally.state,
+            ANSWERS_FILE: self.answers.tally.state,
+        }
+
     def close(self) -> None:
         self.observations.close()
         self.tracks.close()
@@ -92,6 +110,8 @@ class RunDirectory:
         self.ledger = ledger
         self._record = record
         self._files = files
+        self._faces: dict[str, FileState] = {}
+        self._audit = RunAudit(path, record)
 
     @classmethod
     def create(cls, path: Path, record: RunRecord, ledger: Ledger | None = None) -> RunDirectory:
@@ -110,16 +130,21 @@ class RunDirectory:
         _write_whole(path / RUN_FILE, _json_of(record))
         files = _Files.opened(path)
         kept = ledger or Ledger()
-        kept.write_to(files.ledger.append)
-        return cls(path, record, kept, files)
+        directory = cls(path, record, kept, files)
+        kept.write_to(directory._keep_request)
+        return directory
 
     def attributed_to(
         self, camera: CameraId, frame: int, *, late: bool = False
     ) -> AbstractContextManager[Spent]:
         return self.ledger.attributed_to(camera, frame, late=late)
 
+    def given(self, *names: str) -> None:
+        """Files of the directory that the user gave for the report; they go into the audit log."""
+        self._audit.given(states_of(self.path, names))
+
     def observe(self, observation: Observation) -> None:
-        self._files.observations.append(observation)
+        self._audit.searched(self._files.observations.append(observation), observation)
 
     def keep_answer(self, answer: OriginalAnswer) -> None:
         self._files.answers.append(answer)
@@ -131,9 +156,12 @@ class RunDirectory:
         except OSError as error:
             raise _cannot_write(folder, error) from error
         _write_whole(folder / name, jpeg)
+        self._faces[name] = FileState.of(jpeg)
 
     def end_track(self, track: TrackRecord) -> None:
-        self._files.tracks.append(track)
+        picture = self._faces.get(track.thumbnail or "")
+        line = self._files.tracks.append(track)
+        self._audit.decided(line, track, picture.sha256 if picture else None)
 
     def finish(self, outcome: RunOutcome) -> None:
         """Writes how it ended and closes the files; later requests stay in the ledger's memory."""
@@ -146,7 +174,23 @@ class RunDirectory:
             cameras=outcome.cameras,
             error=outcome.error,
         )
-        _write_whole(self.path / RUN_FILE, _json_of(self._record))
+        text = _json_of(self._record)
+        faces = {f"{FACES_FOLDER}/{name}": state for name, state in self._faces.items()}
+        try:
+            _write_whole(self.path / RUN_FILE, text)
+            files = {RUN_FILE: FileState.of(text), **self._files.states, **faces}
+            self._audit.ended(outcome, files)
+        finally:
+            self._audit.close()
+
+    def close(self) -> None:
+        """Closes the files and says nothing of how the run ended, as one that is killed."""
+        self.ledger.write_to(None)
+        self._files.close()
+        self._audit.close()
+
+    def _keep_request(self, entry: LedgerEntry) -> None:
+        self._files.ledger.append(entry)
 
 
 def read_run(path: Path) -> Run:
@@ -162,7 +206,7 @@ def read_run(path: Path) -> Run:
         observations=_read_lines(path / OBSERVATIONS_FILE, Observation),
         tracks=_read_lines(path / TRACKS_FILE, TrackRecord),
         ledger=_read_lines(path / LEDGER_FILE, LedgerEntry),
-        damage=() if record.state == "running" else tuple(_damage(path)),
+        damage=tuple(dict.fromkeys(_damage(path, record.state))),
     )
 
 
@@ -188,8 +232,15 @@ def _read_record(path: Path) -> RunRecord:
         raise OutputError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _damage(path: Path) -> Iterator[str]:
-    """Of a run that ended in order: its files are all there, and whole to their last line."""
+def _damage(path: Path, state: str) -> Iterator[str]:
+    """Of any run: its files are what the audit log says. Of one that ended in order: they are all
+    there, and whole to their last line."""
+    if state != "running":
+        yield from _missing(path)
+    yield from check_log(path).sources_in_words()
+
+
+def _missing(path: Path) -> Iterator[str]:
     for name in (OBSERVATIONS_FILE, TRACKS_FILE, LEDGER_FILE, ANSWERS_FILE):
         file = path / name
         if not file.is_file():

@@ -25,7 +25,7 @@ from rekadapter.observation import (
     TrackRecord,
 )
 from rekadapter.recognizer import RequestRecord
-from rekadapter.sinks.run_directory import RUN_FILE, SCHEMA_VERSION, RunDirectory
+from rekadapter.sinks.run_directory import SCHEMA_VERSION, RunDirectory
 from rekadapter.sinks.sink import RunOutcome
 from rekadapter.types import BoundingBox, CameraId, FaceId, Reason, ScoreScale, SubjectId
 from rekadapter.uplink.uploader import REQUEST_FAILED
@@ -184,7 +184,6 @@ class RunBuilder:
         """The run as a run directory, as a pipeline leaves it."""
         run = self.build()
         sink = RunDirectory.create(directory, replace(run.record, state="running", cameras=()))
-        unfinished = (directory / RUN_FILE).read_bytes()
         for entry in run.ledger:
             if entry.camera is None:
                 sink.ledger.record(entry.request)
@@ -196,9 +195,10 @@ class RunBuilder:
         for track in run.tracks:
             sink.end_track(track)
         ended = START + timedelta(seconds=30)
-        sink.finish(RunOutcome(self.state, ended, run.record.cameras, run.record.error))
         if self.state == "running":  # killed: nobody was left to write how it ended
-            (directory / RUN_FILE).write_bytes(unfinished)
+            sink.close()
+        else:
+            sink.finish(RunOutcome(self.state, ended, run.record.cameras, run.record.error))
         return run
 
     def _answer(self, backend: str, camera: str, frame: int) -> list[Observation]:

@@ -29,7 +29,14 @@ GROUPS = (
     GroupModel(GroupLabel("site", "süd"), 0.5, mated_shift=-0.1, nonmated_shift=0.08),
 )
 DESIGN = SearchDesign(gallery=64, mated_people=64, nonmated_people=100, captures=1, groups=GROUPS)
-WRITTEN = ("report.json", "report.html", "run/summary.json", "run/report.html")
+WRITTEN = (
+    "report.json",
+    "report.html",
+    "run/summary.json",
+    "run/feeds.html",
+    "run/report.json",
+    "run/report.html",
+)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from rekadapter.cli import run as rekadapter
 from rekadapter.errors import RekadapterError
 from rekadapter.evaluation.report import render_report
 from rekadapter.evaluation.summary import summarize, write_summary
+from rekadapter.sinks.audit import AUDIT_FILE
 from rekadapter.sinks.run_directory import (
     ANSWERS_FILE,
     LEDGER_FILE,
@@ -25,7 +26,7 @@ from rekadapter.sinks.run_directory import (
 )
 from rekadapter.testing.runs import RunBuilder, Transit
 
-LINES = (OBSERVATIONS_FILE, TRACKS_FILE, LEDGER_FILE, ANSWERS_FILE)
+LINES = (OBSERVATIONS_FILE, TRACKS_FILE, LEDGER_FILE, ANSWERS_FILE, AUDIT_FILE)
 
 
 def _builder(state: str = "finished") -> RunBuilder:
@@ -100,7 +101,8 @@ def test_a_last_line_cut_within_is_noticed(directory: Path) -> None:
 @pytest.mark.parametrize("name", LINES)
 def test_a_file_that_is_gone_is_noticed(name: str, directory: Path) -> None:
     (directory / name).unlink()
-    assert f"{name} is missing" in _warned(directory)
+    warned = _warned(directory)
+    assert f"{name} is missing" in warned or f"there is no {name}" in warned
 
 
 def test_lines_of_another_run_are_noticed(directory: Path) -> None:
@@ -109,10 +111,11 @@ def test_lines_of_another_run_are_noticed(directory: Path) -> None:
     assert "cameras or systems that run.json does not know" in _warned(directory)
 
 
-def test_a_killed_run_has_no_counts_to_miss_anything_by(tmp_path: Path) -> None:
+def test_a_killed_run_made_no_counts_but_its_log_misses_the_lines(tmp_path: Path) -> None:
     _builder("running").write(tmp_path / "run")
     _lines(tmp_path / "run" / OBSERVATIONS_FILE, lambda lines: lines[:10])
-    assert summarize(read_run(tmp_path / "run")).doubts == ()
+    doubts = summarize(read_run(tmp_path / "run")).doubts
+    assert doubts == ("observations.jsonl ends before its line 11",)
 
 
 def test_the_terminal_warns_too(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
