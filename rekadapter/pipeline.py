@@ -290,6 +290,7 @@ class _Run:
     def _start(self) -> list[threading.Thread]:
         if isinstance(self._progress, WatchesRun):
             self._progress.watch(self._status)
+        self._take_over_spools()
         for feed in self._feeds:
             self._progress.started(feed.spec.camera, feed.expected_frames)
             for gate in self._gates.values():
@@ -310,6 +311,14 @@ class _Run:
         for thread in threads:
             thread.start()
         return threads
+
+    def _take_over_spools(self) -> None:
+        """What another run has left counts from the beginning."""
+        for name, standby in self._standbys.items():
+            for ticket in standby.spool.tickets():
+                self._count.captured(ticket.camera, ticket.seconds)
+                self._count.dropped(ticket.camera, name, SPOOLED)
+                self._spooled[name, ticket.camera] += len(ticket.tracks)
 
     def _status(self) -> tuple[LaneStatus, ...]:
         return tuple(

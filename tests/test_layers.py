@@ -13,7 +13,16 @@ BASE = frozenset({"types", "errors"})
 INTERFACE = BASE | {"recognizer", "imaging", "names", "observation"}
 PARTS = frozenset({"uplink", "gate", "tracking", "sinks", "feeds"})
 JOBS = frozenset(
-    {"pipeline", "roster", "evaluation", "rekognition_api", "gallery_sync", "shadow", "planning"}
+    {
+        "pipeline",
+        "draining",
+        "roster",
+        "evaluation",
+        "rekognition_api",
+        "gallery_sync",
+        "shadow",
+        "planning",
+    }
 )
 
 MAY_IMPORT = {

@@ -19,6 +19,7 @@ from rekadapter.cli import (
     plan,
     runs,
     serve,
+    spool,
     survey,
     video,
 )
@@ -72,6 +73,7 @@ app.command()(runs.report)
 app.command()(survey.survey)
 app.command()(plan.plan)
 app.add_typer(audit.audit_app, name="audit")
+app.add_typer(spool.spool_app, name="spool")
 app.add_typer(galleries.gallery_app, name="gallery")
 app.command()(doctor.doctor)
 app.command()(serve.serve)

@@ -21,11 +21,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.progress import TimeRemainingColumn as Remaining
 
 from rekadapter import __version__
-from rekadapter.cli.jobs import REMOTE_WORKERS, Uplink, remote_context, stopping_at_ctrl_c
+from rekadapter.cli.jobs import Uplink, remote_context, stopping_at_ctrl_c
 from rekadapter.cli.options import INTERRUPTED, MOST_USD, AsJson, BackendNames, number
 from rekadapter.cli.output import print_table, remark, show_head
 from rekadapter.cli.pricing import price_entries
 from rekadapter.cli.session import OpenBackend, Session
+from rekadapter.cli.standbys import REMOTE_WORKERS
 from rekadapter.errors import BackendError, OutputError, UsageError
 from rekadapter.evaluation.answers import ANSWERS_FILE, AnswerStore
 from rekadapter.evaluation.compare_runner import (

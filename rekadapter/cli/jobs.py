@@ -28,6 +28,7 @@ from rekadapter.cli.modes import Mode, gate_of, mode_of
 from rekadapter.cli.output import remark
 from rekadapter.cli.pricing import request_price
 from rekadapter.cli.session import OpenBackend, Session, refuse_unknown_names
+from rekadapter.cli.standbys import REMOTE_WORKERS, refuse_useless_spool, standbys
 from rekadapter.config import Settings
 from rekadapter.errors import OutputError, RekadapterError, UsageError
 from rekadapter.feeds import FeedSpec, open_feed
@@ -47,12 +48,12 @@ from rekadapter.sinks.ledger import Ledger
 from rekadapter.sinks.run_directory import SCHEMA_VERSION, RunDirectory
 from rekadapter.types import GalleryId
 from rekadapter.uplink.bucket import request_budget
+from rekadapter.uplink.link_watch import Standby
 from rekadapter.uplink.pacer import UplinkPacer
-from rekadapter.uplink.schedule import Schedule
+from rekadapter.uplink.schedule import AUTO, Schedule
 from rekadapter.uplink.spending import PriceCaps, Spending
 
-REMOTE_WORKERS: Final = 4
-"""Frames a remote backend is asked about at a time: its round trips overlap."""
+FRAME_BYTES: Final = 250_000
 _VERSIONS: Final = (
     "rekadapter", "numpy", "opencv-python", "onnxruntime", "av", "boto3", "botocore",
 )  # fmt: skip
@@ -64,7 +65,8 @@ class RunRequest:
     """What to run: feeds, a gallery, backends by name, and how.
 
     ``uplink`` is the cap of all remote backends together, as text; ``frame_bytes`` the largest
-    image sent. ``modes`` are what ``--mode`` named: see ``modes.mode_of``.
+    image sent. ``modes`` are what ``--mode`` named: see ``modes.mode_of``. ``spool_bytes`` of disk
+    may be taken by frames that wait for an uplink that is gone; None: they are not kept.
     """
 
     feeds: tuple[FeedSpec, ...]
@@ -73,11 +75,12 @@ class RunRequest:
     command: str
     options: RunOptions
     uplink: str | None = None
-    frame_bytes: int = 250_000
+    frame_bytes: int = FRAME_BYTES
     notes: tuple[str, ...] = ()
     modes: tuple[str, ...] = ()
     caps: PriceCaps = field(default_factory=PriceCaps)
     given: Beforehand = field(default_factory=Beforehand)
+    spool_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,10 @@ class Uplink:
         stop = threading.Event()
         pacer = UplinkPacer(Schedule.parse(rate), stop=stop) if rate else None
         return cls(stop, Ledger(), pacer)
+
+    def reachable(self) -> bool:
+        """What the rate control knows of an outage; without one nobody knows."""
+        return not isinstance(self.pacer, HasState) or self.pacer.state().reachable
 
     def picture_bytes(self) -> int | None:
         """The most one picture may take at the rate the link gives right now; None: no bound."""
@@ -134,7 +141,8 @@ def run_named(
     session: Session, names: Sequence[str | None], thresholds: Sequence[str], request: RunRequest
 ) -> RunResult:
     """Opens the named backends and runs the feeds through all of them."""
-    uplink = Uplink.capped_at(request.uplink)
+    # an outage is noticed by the rate control long before a request has used up its retries
+    uplink = Uplink.capped_at(request.uplink or (AUTO if request.spool_bytes else None))
     with ExitStack() as stack:
         budget = stack.enter_context(price_budget(session.settings, request.caps))
         opened = [
@@ -151,12 +159,13 @@ def run_named(
         for line in _estimates(session.settings, opened, request):
             remark(line)
         finder = stack.enter_context(_own_finder(session, opened, request))
-        lists = _price_lists(session.settings, opened)
+        lists = price_lists(session.settings, opened)
         request = replace(request, given=replace(request.given, price_lists=lists))
         return run_opened(opened, uplink, request, finder)
 
 
-def _price_lists(settings: Settings, backends: Sequence[OpenBackend]) -> dict[str, Path]:
+def price_lists(settings: Settings, backends: Sequence[OpenBackend]) -> dict[str, Path]:
+    """The price files that backends name, by the backends' names."""
     named = {one.name: settings.backend_named(one.name).options.get("prices") for one in backends}
     return {name: Path(str(path)) for name, path in named.items() if path is not None}
 
@@ -204,13 +213,18 @@ def run_opened(
     for backend in backends:
         # a missing gallery or refused credentials are said before a directory is made
         backend.recognizer.describe_gallery(request.gallery)
-    directory = RunDirectory.create(request.out, _record(backends, request), uplink.ledger)
+    refuse_useless_spool(backends, request.spool_bytes)
+    directory = RunDirectory.create(request.out, record_of(backends, request), uplink.ledger)
     keep_inputs(request.out, request.given, backends, feeds)
     directory.given(*GIVEN_FILES)
-    lanes = [_lane(backend, request) for backend in backends]
     options = replace(request.options, gates=_gates(backends, request, finder, uplink))
     try:
-        with stopping_at_ctrl_c(uplink.stop), _shown(uplink) as progress:
+        with (
+            standbys(request.out, backends, uplink.reachable, request.spool_bytes) as spools,
+            stopping_at_ctrl_c(uplink.stop),
+            shown(uplink) as progress,
+        ):
+            lanes = [lane_of(one, request, spools.get(one.name)) for one in backends]
             run_feeds(feeds, lanes, directory, options, stop=uplink.stop, progress=progress)
     except RekadapterError:
         # a full disk may be what ended the run: then there is no report, and the first error counts
@@ -292,7 +306,7 @@ def _gates(
 
 
 @contextmanager
-def _shown(uplink: Uplink) -> Iterator[ProgressListener | None]:
+def shown(uplink: Uplink) -> Iterator[ProgressListener | None]:
     """The live table, where somebody sits in front of a terminal."""
     if not sys.stderr.isatty():
         yield None
@@ -306,7 +320,8 @@ def _shown(uplink: Uplink) -> Iterator[ProgressListener | None]:
         uplink.ledger.listen(None)
 
 
-def _lane(backend: OpenBackend, request: RunRequest) -> Lane:
+def lane_of(backend: OpenBackend, request: RunRequest, standby: Standby | None = None) -> Lane:
+    """How a backend is asked in a run."""
     remote = backend.recognizer.capabilities.remote
     return Lane(
         name=backend.name,
@@ -315,6 +330,7 @@ def _lane(backend: OpenBackend, request: RunRequest) -> Lane:
         threshold=backend.threshold,
         workers=REMOTE_WORKERS if remote else 1,
         upload_bytes=_upload_bytes(request) if remote else None,
+        standby=standby,
     )
 
 
@@ -324,7 +340,8 @@ def _upload_bytes(request: RunRequest) -> int:
     return min(request.frame_bytes, budget)
 
 
-def _record(backends: Sequence[OpenBackend], request: RunRequest) -> RunRecord:
+def record_of(backends: Sequence[OpenBackend], request: RunRequest) -> RunRecord:
+    """What a run says of itself before it begins."""
     options = request.options
     return RunRecord(
         schema_version=SCHEMA_VERSION,
@@ -342,6 +359,7 @@ def _record(backends: Sequence[OpenBackend], request: RunRequest) -> RunRecord:
             "max_usd_per_hour": request.caps.usd_per_hour,
             "max_usd_per_month": request.caps.usd_per_month,
             "frame_bytes": request.frame_bytes,
+            "spool_bytes": request.spool_bytes,
             "limit": options.limit,
             "faces": str(options.faces),
             "duration_seconds": options.duration_seconds,

@@ -9,6 +9,7 @@ from rekadapter.evaluation.summary import BackendTotal, Summary
 from rekadapter.gate import GATED
 from rekadapter.pipeline import UNREADABLE
 from rekadapter.sinks.run_directory import read_run
+from rekadapter.uplink.spool import WAITED
 
 
 def refuse_nothing(directory: Path, summary: Summary) -> None:
@@ -16,7 +17,7 @@ def refuse_nothing(directory: Path, summary: Summary) -> None:
 
     Raises:
         FeedError: no frame came, or none could be read.
-        BackendError: a backend answered no frame.
+        BackendError: a backend answered no frame, or could not be reached for any.
         PriceCapError: nothing could be sent within what may be spent.
     """
     if summary.state == "finished":
@@ -39,6 +40,10 @@ def _failure(directory: Path, total: BackendTotal) -> RekadapterError | None:
         found = "no frame came" if not unreadable else f"none of {unreadable} frames can be read"
         return FeedError(f"{found}: nothing was done; check the feeds")
     causes = ", ".join(f"{count} {cause.replace('_', ' ')}" for cause, count in dropped.items())
+    if not WAITED.isdisjoint(dropped):
+        return BackendError(
+            f"nobody could reach {total.backend}, so it was asked about no frame: {causes}"
+        )
     return PriceCapError(f"{total.backend} was asked about no frame: {causes}")
 
 

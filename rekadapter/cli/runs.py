@@ -46,6 +46,7 @@ from rekadapter.feeds.frames import MAX_FPS, MIN_FPS
 from rekadapter.pipeline import RunOptions
 from rekadapter.sinks.audit_report import note_given
 from rekadapter.uplink.spending import PriceCaps
+from rekadapter.uplink.spool import SPOOLED, parse_size
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|)")
 _LONGEST_SECONDS = 366 * 86_400.0
@@ -111,6 +112,13 @@ MaxUsdPerMonth = Annotated[
         about="The same for a calendar month of all runs.",
     ),
 ]
+SpoolSize = Annotated[
+    str | None,
+    typer.Option(
+        "--spool",
+        help="Keep what cannot be sent while the uplink is gone, in so much disk: 500MB.",
+    ),
+]
 
 
 def run(
@@ -132,6 +140,7 @@ def run(
     truth: TruthFile = None,
     rules: RulesFile = None,
     survey: SurveyFile = None,
+    spool: SpoolSize = None,
     as_json: AsJson = False,
 ) -> None:
     """Run camera feeds through one backend into a run directory with a report."""
@@ -143,6 +152,7 @@ def run(
         request,
         caps=PriceCaps(max_usd_per_hour, max_usd_per_month),
         given=beforehand(truth, rules, survey, [spec.camera for spec in request.feeds]),
+        spool_bytes=parse_size(spool) if spool else None,
     )
     _finish_run(jobs.run_named(session, [backend], threshold or (), request), as_json=as_json)
 
@@ -166,6 +176,7 @@ def compare(
     truth: TruthFile = None,
     rules: RulesFile = None,
     survey: SurveyFile = None,
+    spool: SpoolSize = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the same feeds, frame by frame, through two or more backends."""
@@ -180,6 +191,7 @@ def compare(
         request,
         caps=PriceCaps(max_usd_per_hour, max_usd_per_month),
         given=beforehand(truth, rules, survey, [spec.camera for spec in request.feeds]),
+        spool_bytes=parse_size(spool) if spool else None,
     )
     _finish_run(jobs.run_named(session, names, threshold or (), request), as_json=as_json)
 
@@ -256,7 +268,17 @@ def _finish_run(result: RunResult, *, as_json: bool) -> None:
     if result.summary.state == "interrupted":
         remark("the run was interrupted; what was done until then is kept")
         raise typer.Exit(INTERRUPTED)
+    _say_what_waits(result)
     refuse_nothing(result.directory, result.summary)
+
+
+def _say_what_waits(result: RunResult) -> None:
+    causes = [total.frames.dropped or {} for total in result.summary.totals]
+    if waiting := sum(dropped.get(SPOOLED, 0) for dropped in causes):
+        remark(
+            f"{waiting} frames wait for the uplink: rekadapter spool drain {result.directory} asks "
+            "about them"
+        )
 
 
 def _show(result: RunResult, *, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from rekadapter.evaluation.summary import (
     Traffic,
 )
 from rekadapter.evaluation.wording import left_in_bucket
+from rekadapter.types import SubjectId
 
 _COLUMNS = (
     "camera", "backend", "frames", "faces", "identified", "unknown",
@@ -31,6 +32,11 @@ def show_summary(summary: Summary) -> None:
     print_table(f"run {summary.state}{damaged}", _COLUMNS, rows)
     for total in summary.totals:
         _say_what_is_missing(total)
+        if total.frames.late:
+            remark(
+                f"{total.backend}: {total.frames.late} frames waited for the uplink and were "
+                f"answered late; pictures of them that match: {_matches(total.people.late_matches)}"
+            )
     for camera in summary.cameras:
         if camera.interruptions:
             remark(
@@ -68,6 +74,10 @@ def _frames(frames: FrameCounts) -> str:
     if frames.captured is None or not frames.dropped:
         return str(frames.answered)
     return f"{frames.processed} of {frames.captured}"
+
+
+def _matches(late: Mapping[SubjectId, int]) -> str:
+    return ", ".join(f"{subject} in {count}" for subject, count in late.items()) or "none"
 
 
 def _causes(dropped: Mapping[str, int]) -> str:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from rekadapter.observation import CameraRecord, Observation, Run, TrackRecord
+from rekadapter.uplink.spool import WAITED
 from rekadapter.uplink.uploader import REQUEST_FAILED
 
 _Place = tuple[str, str]
@@ -26,15 +27,18 @@ def doubts(run: Run) -> tuple[str, ...]:
 
 
 def _frames(run: Run) -> Iterator[str]:
-    """Every frame that was processed, or whose request failed, left at least one line."""
+    """Every frame that was processed, or whose request failed, left at least one line; one that
+    waits for the uplink may have, where a part of it was answered."""
     left: dict[_Place, set[int]] = {}
     for seen in run.observations:
         left.setdefault((seen.camera, seen.backend), set()).add(seen.frame)
     for camera in run.record.cameras:
         for backend, processed in camera.processed.items():
             found = len(left.get((camera.camera, backend), ()))
-            counted = processed + camera.dropped.get(backend, {}).get(REQUEST_FAILED, 0)
-            if found < counted or (found > counted and run.record.state != "failed"):
+            dropped = camera.dropped.get(backend, {})
+            counted = processed + dropped.get(REQUEST_FAILED, 0)
+            most = counted + sum(dropped.get(cause, 0) for cause in WAITED)
+            if found < counted or (found > most and run.record.state != "failed"):
                 yield (
                     f"observations.jsonl speaks of {found:,} frames of camera {camera.camera} for "
                     f"{backend}, and the run counted {counted:,}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -96,7 +96,7 @@ class FrameCounts:
 
     These four are None for a run that was killed before it could write its counts. ``answered`` and
     ``failed`` are counted from the observations: frames with an answer, and frames whose request
-    gave an error.
+    gave an error. ``late`` of those answered waited on disk for the uplink.
     """
 
     captured: int | None
@@ -105,11 +105,14 @@ class FrameCounts:
     unaccounted: int | None
     answered: int
     failed: int
+    late: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PeopleCounts:
-    """Faces in frames, and tracks by decision; ``subjects`` are sorted."""
+    """Faces in frames, and tracks by decision; ``subjects`` are sorted. ``late_matches``: pictures
+    by the subject that each, on its own, met the threshold for, of those answered late. They count
+    for a track's decision only where the track still waited for them."""
 
     faces: int
     tracks: int
@@ -117,6 +120,7 @@ class PeopleCounts:
     subjects: tuple[SubjectId, ...]
     unknown_tracks: int
     unknown_by_reason: Mapping[Reason, int]
+    late_matches: Mapping[SubjectId, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,9 +331,10 @@ class _Books:
         frames = {(one.camera, one.frame) for one in seen}
         failed = {(one.camera, one.frame) for one in seen if failed_observation(one)}
         answered = len(frames - failed)
+        late = len({(one.camera, one.frame) for one in seen if one.late} - failed)
         cameras = [self.cameras[name] for name in names if name in self.cameras]
         if not self.counted or len(cameras) < len(names):
-            return FrameCounts(None, None, None, None, answered, len(failed))
+            return FrameCounts(None, None, None, None, answered, len(failed), late)
         dropped: Counter[str] = Counter()
         for camera in cameras:
             dropped.update(camera.dropped.get(backend, {}))
@@ -342,11 +347,15 @@ class _Books:
             unaccounted=captured - processed - dropped.total(),
             answered=answered,
             failed=len(failed),
+            late=late,
         )
 
 
 def _people(seen: Sequence[Observation], tracks: Sequence[TrackRecord]) -> PeopleCounts:
     subjects = [track.decision.subject for track in tracks if track.decision.subject is not None]
+    late = Counter(
+        one.decision.subject for one in seen if one.late and one.decision.subject is not None
+    )
     reasons = Counter(track.decision.reason for track in tracks if track.decision.reason)
     return PeopleCounts(
         faces=sum(one.box is not None for one in seen),
@@ -355,6 +364,7 @@ def _people(seen: Sequence[Observation], tracks: Sequence[TrackRecord]) -> Peopl
         subjects=tuple(sorted(set(subjects))),
         unknown_tracks=reasons.total(),
         unknown_by_reason=dict(sorted(reasons.items())),
+        late_matches=dict(sorted(late.items())),
     )
 
 

@@ -156,16 +156,22 @@ def _threshold(leader: _Support, score: float, naming: Naming) -> float | None:
 def first_said(sightings: Iterable[Observation], subject: str, naming: Naming) -> float | None:
     """Media seconds at which the evidence first sufficed for ``subject``; None where it never did.
 
-    The wait for that answer is included: of a live camera all of it, of a recording the answer's
-    own time, because how long a frame of a file waits for its turn says nothing about a camera.
+    The wait for that answer is included: of a live camera, and where the uplink was gone, all of
+    it, of a recording the answer's own time, because how long a frame of a file waits for its turn
+    says nothing about a camera.
     """
     evidence = Evidence(naming.rules)
-    for one in sorted(sightings, key=lambda one: (one.seconds, one.frame)):
+    for one in sorted(sightings, key=lambda one: (_known_at(one), one.frame)):
         evidence.add(_as_face(one, naming.backend.scale))
         if evidence.decision().subject == subject:
-            queued = naming.live and one.age_seconds is not None
+            queued = (naming.live or one.late) and one.age_seconds is not None
             return one.seconds + ((one.age_seconds or 0.0) if queued else one.latency_seconds)
     return None
+
+
+def _known_at(one: Observation) -> float:
+    """What had to wait for the uplink comes after what was answered meanwhile."""
+    return one.seconds + (one.age_seconds or 0.0 if one.late else 0.0)
 
 
 def _as_face(sighting: Observation, scale: ScoreScale) -> FaceIdentification:

@@ -26,7 +26,7 @@ from rekadapter.evaluation.plots import (
     style_of,
 )
 from rekadapter.evaluation.summary import percentile
-from rekadapter.observation import LedgerEntry, Run
+from rekadapter.observation import LedgerEntry, Observation, Run
 from rekadapter.types import CameraId
 from rekadapter.uplink.bucket import parse_rate
 
@@ -64,11 +64,13 @@ class FrameAge:
 
 @dataclass(frozen=True, slots=True)
 class UplinkSection:
-    """What the report shows; the plots are SVG text, None where there is nothing to show."""
+    """What the report shows; the plots are SVG text, None where there is nothing to show. ``late``
+    are those of ``ages`` that waited on disk for the uplink."""
 
     rate: RateOverTime
     rate_plot: str | None
     ages: tuple[FrameAge, ...]
+    late: tuple[FrameAge, ...]
     age_plot: str | None
 
 
@@ -79,7 +81,8 @@ def uplink_section(run: Run) -> UplinkSection | None:
         return None
     names = [backend.name for backend in run.record.backends]
     rate = rate_over_time(entries, ceiling_of(run))
-    ages = _ages(run)
+    ages = _ages(run.observations)
+    late = _ages([seen for seen in run.observations if seen.late])
     series = [
         Series(place, tuple(1000 * age for age in ages[name]))
         for place, name in enumerate(names)
@@ -90,6 +93,7 @@ def uplink_section(run: Run) -> UplinkSection | None:
         rate=rate,
         rate_plot=_rate_plot(rate, names),
         ages=tuple(_age(name, ages[name]) for name in names if name in ages),
+        late=tuple(_age(name, late[name]) for name in names if name in late),
         age_plot=latency_curves(series, key="frame-age", alt=alt),
     )
 
@@ -139,10 +143,10 @@ def ceiling_of(run: Run) -> float | None:
         return None
 
 
-def _ages(run: Run) -> dict[str, tuple[float, ...]]:
+def _ages(observations: Sequence[Observation]) -> dict[str, tuple[float, ...]]:
     """Seconds by backend, each answered frame once, in the order of camera and frame."""
     oldest: dict[tuple[str, CameraId, int], float] = {}
-    for seen in run.observations:
+    for seen in observations:
         if seen.age_seconds is not None and seen.error is None:
             key = (seen.backend, seen.camera, seen.frame)
             oldest[key] = max(oldest.get(key, 0.0), seen.age_seconds)

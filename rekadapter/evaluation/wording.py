@@ -172,6 +172,8 @@ def _trouble(total: BackendTotal) -> Iterator[str]:
         lost = sum(frames.dropped.values())
         missed = f"{lost:,} of {frames.captured:,} frames ({causes})"
         yield f"System {total.backend} did not get {missed}."
+    if frames.late:
+        yield _late(total)
     if frames.unaccounted:
         yield _unaccounted(total.backend, frames)
     if total.traffic.left_in_bucket:
@@ -184,6 +186,19 @@ def left_in_bucket(total: BackendTotal) -> str:
     return (
         f"System {total.backend} left at least {pictures} of people in the bucket that images went "
         "through, because deleting failed (the log names them): delete them there."
+    )
+
+
+def _late(total: BackendTotal) -> str:
+    """A single picture that matches is no decision, but nobody may miss it either."""
+    matches = total.people.late_matches.items()
+    of = ", ".join(f"{subject} ({many(count, 'picture')})" for subject, count in matches)
+    found = f"Pictures of them that, each on its own, met the threshold: {of}." if of else (
+        "No picture of them met the threshold."
+    )  # fmt: skip
+    return (
+        f"The uplink was gone for a time: {many(total.frames.late, 'frame')} waited on disk and "
+        f"system {total.backend} answered for them late. {found}"
     )
 
 

@@ -200,7 +200,7 @@ def read_run(path: Path) -> Run:
         UsageError: no run directory, or one of another version of rekadapter.
         OutputError: a file is damaged elsewhere than at its end, or cannot be read.
     """
-    record = _read_record(path)
+    record = read_record(path)
     return Run(
         record=record,
         observations=_read_lines(path / OBSERVATIONS_FILE, Observation),
@@ -210,7 +210,13 @@ def read_run(path: Path) -> Run:
     )
 
 
-def _read_record(path: Path) -> RunRecord:
+def read_record(path: Path) -> RunRecord:
+    """What a run says of itself.
+
+    Raises:
+        UsageError: no run directory, or one of another version of rekadapter.
+        OutputError: it cannot be read.
+    """
     file = path / RUN_FILE
     if not file.is_file():
         raise UsageError(

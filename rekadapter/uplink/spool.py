@@ -15,7 +15,7 @@ import logging
 import os
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -33,6 +33,8 @@ SPOOL_DAMAGED: Final = "spool_damaged"
 """the frame waited for an uplink and could not be read again"""
 NOT_SPOOLED: Final = "not_spooled"
 """the uplink was gone and the frame could not be written to the spool either"""
+WAITED: Final = frozenset({SPOOLED, SPOOL_FULL, SPOOL_DAMAGED})
+"""causes of frames that were in a spool: a part of one may have been answered"""
 
 _UNFINISHED: Final = ".unfinished"
 _LOCK_FILE: Final = "lock"
@@ -126,8 +128,21 @@ class Spool:
         with self._mutex:
             return self._held
 
+    def survey(self) -> tuple[Ticket, ...]:
+        """Every frame that is there, also those that a former run has left; what cannot be told
+        apart any more is left out.
+
+        Raises:
+            OutputError: the folder cannot be read.
+        """
+        with self._mutex:
+            for key, entry in self._entries.items():
+                if entry.ticket is None:
+                    self._entries[key] = replace(entry, ticket=self._look_into(entry.name))
+        return self.tickets()
+
     def tickets(self) -> tuple[Ticket, ...]:
-        """Frames put or read by this object that are still there."""
+        """Frames put, surveyed or read by this object that are still there."""
         with self._mutex:
             return tuple(one.ticket for one in self._entries.values() if one.ticket is not None)
 
@@ -266,6 +281,16 @@ class Spool:
         try:
             unfinished.replace(self._folder / name)
             self._sync()
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _look_into(self, name: str) -> Ticket | None:
+        try:
+            with (self._folder / name).open("rb") as file:
+                return SpooledFrame.ticket_of(file)
+        except (ValueError, FileNotFoundError):
+            logger.warning("a spooled frame is damaged: %s", name)
+            return None
         except OSError as error:
             raise self._unusable(error) from error
 

@@ -6,7 +6,7 @@ import hashlib
 import struct
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import BinaryIO, Final
 
 from pydantic import TypeAdapter
 
@@ -15,7 +15,9 @@ from rekadapter.types import BoundingBox, CameraId, DetectedFace
 
 SUFFIX: Final = ".frame"
 _MAGIC: Final = b"rekspool1"
+_DIGEST_BYTES: Final = 32
 _LENGTH: Final = struct.Struct(">I")
+_START_BYTES: Final = len(_MAGIC) + _DIGEST_BYTES + _LENGTH.size
 _KEY_HEX: Final = 32
 _OLDEST_FIRST_DIGITS: Final = 20
 
@@ -27,14 +29,15 @@ def key_of(file_name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Which frame of a spool: its key, what it is of, and the gate's numbers of those asked
-    about."""
+    """Which frame of a spool: its key, what it is of, the gate's numbers of those asked about, and
+    how many pictures of it wait."""
 
     key: str
     camera: CameraId
     frame: int
     seconds: float
     tracks: tuple[int, ...] = ()
+    pictures: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class SpooledFrame:
             self.frame,
             self.seconds,
             tuple(track for track in tracks if track is not None),
+            len(self.pictures),
         )
 
     @property
@@ -99,15 +103,28 @@ class SpooledFrame:
         return _MAGIC + hashlib.sha256(rest).digest() + rest
 
     @classmethod
+    def ticket_of(cls, file: BinaryIO) -> Ticket:
+        """What a file is of, from its beginning alone: the rest may be damaged all the same.
+
+        Raises:
+            ValueError: it does not begin like one of ``to_bytes``.
+        """
+        start = file.read(_START_BYTES)
+        if not start.startswith(_MAGIC) or len(start) < _START_BYTES:
+            raise ValueError("damaged, or no spooled frame")
+        (length,) = _LENGTH.unpack(start[-_LENGTH.size :])
+        return _HEADER.validate_json(file.read(length)).with_pictures(b"").ticket
+
+    @classmethod
     def from_bytes(cls, data: bytes) -> SpooledFrame:
         """The frame of a file.
 
         Raises:
             ValueError: ``to_bytes`` did not write it, or it is damaged.
         """
-        digest_at, rest_at = len(_MAGIC), len(_MAGIC) + hashlib.sha256().digest_size
+        rest_at = len(_MAGIC) + _DIGEST_BYTES
         rest = data[rest_at:]
-        whole = hashlib.sha256(rest).digest() == data[digest_at:rest_at]
+        whole = hashlib.sha256(rest).digest() == data[len(_MAGIC) : rest_at]
         if not data.startswith(_MAGIC) or not whole or len(rest) < _LENGTH.size:
             raise ValueError("damaged, or no spooled frame")
         (length,) = _LENGTH.unpack_from(rest)
