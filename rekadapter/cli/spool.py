@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from rekadapter.cli import jobs
-from rekadapter.cli.feed_reports import Beforehand, RunResult, inputs_of, written_up
+from rekadapter.cli.feed_reports import GIVEN_FILES, Beforehand, RunResult, keep_inputs, written_up
 from rekadapter.cli.nothing import refuse_nothing
 from rekadapter.cli.options import INTERRUPTED, AsJson
 from rekadapter.cli.output import print_json, print_table, remark
@@ -26,7 +26,6 @@ from rekadapter.cli.summary import show_summary
 from rekadapter.draining import drain as drain_lane
 from rekadapter.draining import feeds_of
 from rekadapter.errors import OutputError, RekadapterError, UsageError
-from rekadapter.evaluation.feed_inputs import write_inputs
 from rekadapter.observation import BackendRecord, RunRecord
 from rekadapter.pipeline import RunOptions
 from rekadapter.recognizer import FaceSelection
@@ -142,7 +141,8 @@ def _drained(session: Session, left: _Left, request: jobs.RunRequest) -> RunResu
         record = _record(left, jobs.record_of([opened], request))
         directory = RunDirectory.create(request.out, record, uplink.ledger)
         given = Beforehand(price_lists=jobs.price_lists(session.settings, [opened]))
-        write_inputs(request.out, inputs_of(given, [opened], feeds_of(spool)))
+        keep_inputs(request.out, given, [opened], feeds_of(spool))
+        directory.given(*GIVEN_FILES)
         try:
             with jobs.stopping_at_ctrl_c(uplink.stop), jobs.shown(uplink) as progress:
                 drain_lane(lane, directory, request.options, stop=uplink.stop, progress=progress)
