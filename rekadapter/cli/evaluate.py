@@ -46,7 +46,7 @@ from rekadapter.evaluation.evaluate import (
 )
 from rekadapter.evaluation.evaluation_audit import SOURCES, EvaluationAudit
 from rekadapter.evaluation.loaders import Layout, Loaded, load
-from rekadapter.evaluation.planner import PlanRequest, Side, plan, reach
+from rekadapter.evaluation.planner import PlanRequest, Side, plan, reach, tested_share
 from rekadapter.evaluation.rates import share
 from rekadapter.evaluation.record import (
     EVALUATION_FILE,
@@ -442,15 +442,14 @@ def _show_plan(rules: Rules, loaded: Loaded | None) -> None:
     if loaded is not None:
         labels = {label for one in loaded.dataset.people for label in one.groups}
         groups = max(1, len(labels))
-    needed = plan(
-        PlanRequest(
-            target_fpir=rules.target_fpir,
-            target_fnir=rules.requirements.max_fnir,
-            margin=rules.margin,
-            groups=groups,
-            calibration_share=rules.calibration_share,
-        )
+    request = PlanRequest(
+        target_fpir=rules.target_fpir,
+        target_fnir=rules.requirements.max_fnir,
+        margin=rules.margin,
+        groups=groups,
+        calibration_share=rules.calibration_share,
     )
+    needed = plan(request)
     rows = [(n.claim, n.side, f"{n.people:,}", f"{n.captures:,}", n.rule) for n in needed.needs]
     columns = ("to", "captured are", "people", "captures", "by")
     print_table("What each claim needs", columns, rows)
@@ -460,9 +459,10 @@ def _show_plan(rules: Rules, loaded: Loaded | None) -> None:
             (Side.NONMATED, loaded.dataset.nonmated),
         ):
             people = len({sample.person for sample in samples})
-            bound = reach(people).clean_bound
+            tested = round(people * tested_share(request, side))
+            bound = reach(tested).clean_bound
             shows = "too few for any rate" if bound is None else f"at best: at most {bound:.2g}"
-            remark(f"this data set: {people} {side}: {shows}")
+            remark(f"this data set: {people} {side}, {tested} of them tested on: {shows}")
 
 
 def show_again(directory: Path, *, as_json: bool) -> None:

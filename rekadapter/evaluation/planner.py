@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import NormalDist
 
@@ -29,7 +29,9 @@ class PlanRequest:
 
     ``likeness`` is r above, between 0 and 1; 0.3 is an assumption to be replaced by a pilot's own
     figure. ``margin`` is the non-inferiority margin for FNIR. ``groups`` is the number of groups
-    to be reported each on its own. ``calibration_share`` of the people chooses the thresholds.
+    to be reported each on its own. ``calibration_share`` of the people outside the gallery chooses
+    the thresholds and tests nothing; people in the gallery all test, as no threshold is chosen on
+    them.
     """
 
     target_fpir: float
@@ -84,59 +86,70 @@ def design_effect(captures_per_person: int, likeness: float) -> float:
     return 1 + (captures_per_person - 1) * likeness
 
 
+def tested_share(request: PlanRequest, side: Side) -> float:
+    """Which share of the people of a side is tested on."""
+    return 1.0 if side is Side.MATED else 1 - request.calibration_share
+
+
 def plan(request: PlanRequest) -> Plan:
-    """What each claim of the request takes, in test people and with those who calibrate added."""
+    """What each claim of the request takes, those who calibrate included."""
     return Plan(request, tuple(_needs(request)))
 
 
 def _needs(request: PlanRequest) -> Iterable[Need]:
     fpir, fnir = request.target_fpir, request.target_fnir
-    test_share = 1 - request.calibration_share
     yield _need(
-        request,
-        f"choose a threshold at FPIR {fpir:g} on calibration people",
-        Side.NONMATED,
-        10 / fpir / request.calibration_share,
-        "10 errors among the calibration people",
+        replace(request, groups=1),
+        _Claim(
+            f"choose a threshold at FPIR {fpir:g} on calibration people",
+            Side.NONMATED,
+            10 / fpir,
+            "10 errors among the calibration people",
+        ),
+        share=request.calibration_share,
     )
     for name, side, rate in (("FPIR", Side.NONMATED, fpir), ("FNIR", Side.MATED, fnir)):
+        share = tested_share(request, side)
         yield _clean(request, f"claim {name} at most {rate:g}", side, rate)
-        yield _need(
-            request,
-            f"measure {name} {rate:g} within 30 %",
-            side,
-            30 / rate / test_share,
-            "rule of 30",
-        )
+        measured = _Claim(f"measure {name} {rate:g} within 30 %", side, 30 / rate, "rule of 30")
+        yield _need(request, measured, share)
         if request.groups > 1:
-            yield _need(
-                request,
-                f"report {name} near {rate:g} in each of {request.groups} equal groups",
-                side,
-                request.groups * max(10 / rate, 30) / test_share,
-                "10 errors and 30 people in each group",
-            )
+            claim = f"report {name} near {rate:g} in each of {request.groups} equal groups"
+            trials = request.groups * max(10 / rate, 30)
+            rule = "10 errors and 30 people in each group"
+            yield _need(request, _Claim(claim, side, trials, rule), share)
     if request.margin is not None:
-        yield _need(
-            request,
-            f"show that one system misses at most {request.margin:g} more than the other",
-            Side.MATED,
-            _paired_trials(request, request.margin) / test_share,
-            f"normal approximation, power {request.power:g}, independent misses",
-        )
+        claim = f"show that one system misses at most {request.margin:g} more than the other"
+        rule = f"normal approximation, power {request.power:g}, independent misses"
+        trials = _paired_trials(request, request.margin)
+        paired = _Claim(claim, Side.MATED, trials, rule)
+        yield _need(request, paired, tested_share(request, Side.MATED))
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """``independent`` trials that it takes."""
+
+    claim: str
+    side: Side
+    independent: float
+    rule: str
 
 
 def _clean(request: PlanRequest, claim: str, side: Side, rate: float) -> Need:
     """The rule of 3 counts people, however many captures each gives."""
-    people = _whole(3 / rate / (1 - request.calibration_share))
+    people = _whole(max(3 / rate, 30) / tested_share(request, side))
     captures = people * request.captures_per_person
     return Need(claim, side, people, captures, "rule of 3 on people, no error")
 
 
-def _need(request: PlanRequest, claim: str, side: Side, independent: float, rule: str) -> Need:
+def _need(request: PlanRequest, claim: _Claim, share: float) -> Need:
+    """With ``share`` of the people on this part, at least 30 of them in each group."""
     effect = design_effect(request.captures_per_person, request.likeness)
-    people = max(_whole(independent * effect / request.captures_per_person), 30 * request.groups)
-    return Need(claim, side, people, people * request.captures_per_person, rule)
+    trials = claim.independent * effect / request.captures_per_person
+    people = _whole(max(trials, 30 * request.groups) / share)
+    captures = people * request.captures_per_person
+    return Need(claim.claim, claim.side, people, captures, claim.rule)
 
 
 def _paired_trials(request: PlanRequest, margin: float) -> float:

@@ -341,10 +341,10 @@ def test_the_rules_of_three_and_thirty_by_hand() -> None:
     people = {need.claim: need.people for need in wanted.needs}
     assert people["claim FPIR at most 0.003"] == 2_000
     assert people["measure FPIR 0.003 within 30 %"] == 20_000
-    assert people["measure FNIR 0.02 within 30 %"] == 3_000
+    assert people["measure FNIR 0.02 within 30 %"] == 1_500
     assert people["choose a threshold at FPIR 0.003 on calibration people"] == 6_667
     assert wanted.people(Side.NONMATED) == 20_000
-    assert wanted.captures(Side.MATED) == 3_000
+    assert wanted.captures(Side.MATED) == 1_500
 
 
 def test_captures_of_one_person_help_only_as_far_as_they_differ() -> None:
@@ -354,6 +354,21 @@ def test_captures_of_one_person_help_only_as_far_as_they_differ() -> None:
     independent = plan(PlanRequest(0.003, 0.02, captures_per_person=4, likeness=0.0))
     assert alike.people(Side.MATED) == one.people(Side.MATED)
     assert independent.people(Side.MATED) == one.people(Side.MATED) / 4
+
+
+def test_only_people_outside_the_gallery_are_split() -> None:
+    few, many = (plan(PlanRequest(0.01, 0.05, calibration_share=c)) for c in (0.2, 0.6))
+    assert few.people(Side.MATED) == many.people(Side.MATED) == 30 / 0.05
+    tested = [need for need in many.needs if need.claim.startswith("claim FPIR")]
+    assert [need.people for need in tested] == [3 / 0.01 / 0.4]
+
+
+def test_no_part_of_a_split_falls_below_thirty_people() -> None:
+    easy = plan(PlanRequest(0.5, 0.5, calibration_share=0.4))
+    people = {need.claim: need.people for need in easy.needs}
+    assert people["choose a threshold at FPIR 0.5 on calibration people"] == 30 / 0.4
+    assert people["claim FPIR at most 0.5"] == 30 / 0.6
+    assert people["claim FNIR at most 0.5"] == 30
 
 
 def test_groups_and_margins_add_their_own_needs() -> None:
