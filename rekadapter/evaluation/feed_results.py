@@ -72,7 +72,8 @@ class AgreementResult(Result):
 
 
 class WatchedCamera(Result):
-    """One feed of the run. ``dropped``: by system and cause."""
+    """One feed of the run. ``dropped``: by system and cause. A live camera was away
+    ``interruptions`` times, ``away_seconds`` together."""
 
     id: str
     width: int | None
@@ -81,6 +82,8 @@ class WatchedCamera(Result):
     captured: int | None
     processed: dict[str, int]
     dropped: dict[str, dict[str, int]]
+    interruptions: int
+    away_seconds: float
     error: str | None
 
 

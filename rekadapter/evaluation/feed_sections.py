@@ -257,5 +257,7 @@ def watched_cameras(run: Run) -> Iterator[WatchedCamera]:
             captured=one.captured,
             processed=dict(one.processed),
             dropped={name: dict(sorted(causes.items())) for name, causes in one.dropped.items()},
+            interruptions=one.interruptions,
+            away_seconds=one.away_seconds,
             error=one.error,
         )

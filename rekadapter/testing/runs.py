@@ -143,7 +143,7 @@ class RunBuilder:
         self.drop(backend, camera, frames, REQUEST_FAILED)
         self._failed.update((backend, camera, frame) for frame in frames)
 
-    def request(
+    def request(  # noqa: PLR0913 - a test states only what it cares about
         self,
         backend: str,
         camera: str | None,
@@ -152,16 +152,18 @@ class RunBuilder:
         outcome: str = "ok",
         price_usd: float | None = 0.001,
         bytes_sent: int = 20_000,
+        at_seconds: float = 0.0,
+        wait_seconds: float = 0.0,
     ) -> None:
-        """One line of the ledger."""
+        """One line of the ledger, ``at_seconds`` after the run began."""
         request = RequestRecord(
             backend=backend,
             operation=operation,
-            started_at=START,
+            started_at=START + timedelta(seconds=at_seconds),
             bytes_sent=bytes_sent,
             bytes_received=900,
             wire_measure="http",
-            wait_seconds=0.0,
+            wait_seconds=wait_seconds,
             latency_seconds=0.05,
             attempts=1,
             outcome=outcome,
