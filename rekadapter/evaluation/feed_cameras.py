@@ -60,7 +60,7 @@ def _camera(
         eye_px_p90=percentile(eyes, 90),
         px_per_meter=None if median is None else median / EYES_APART_METERS,
         fnir=EstimateResult.of(estimate_rate(missed(mated), settings)),
-        false_alerts_per_hour=false / hours if found and hours and hours >= 1 else None,
+        false_alerts_per_hour=false / hours if false and hours and hours >= 1 else None,
         verdict=UNKNOWN_FITNESS if median is None else str(CameraFitness.of(median)),
         reasons=tuple(_reasons(seen, eyes)),
     )

@@ -17,7 +17,6 @@ from rekadapter.evaluation.feed_results import (
     ReviewResult,
     RunningResult,
 )
-from rekadapter.evaluation.feed_sections import Watch
 from rekadapter.evaluation.result_base import EstimateResult
 from rekadapter.evaluation.results import LatencyResult, OpsResult
 from rekadapter.evaluation.rules import CostInputs
@@ -28,7 +27,6 @@ from rekadapter.evaluation.summary import (
     failed_observation,
     frame_latencies_ms,
     percentile,
-    summarize,
 )
 from rekadapter.evaluation.transits import SystemTransits
 from rekadapter.evaluation.uplink import ceiling_of, rate_over_time
@@ -104,9 +102,9 @@ def _frames(observations: Sequence[Observation]) -> Iterator[_Attempt]:
 # --- the section all reports have -----------------------------------------------------------------
 
 
-def feed_ops(run: Run, settings: Settings) -> tuple[OpsResult, ...]:
+def feed_ops(run: Run, totals: Sequence[BackendTotal], settings: Settings) -> tuple[OpsResult, ...]:
     """Latency, calls and failures of each system."""
-    return tuple(_ops(_Own.of(run, total), settings) for total in summarize(run).totals)
+    return tuple(_ops(_Own.of(run, total), settings) for total in totals)
 
 
 def _ops(own: _Own, settings: Settings) -> OpsResult:
@@ -183,9 +181,11 @@ def _unanswered(attempts: Sequence[_Attempt], settings: Settings) -> Estimate:
 # --- what only feeds have -------------------------------------------------------------------------
 
 
-def running_rows(run: Run, settings: Settings) -> Iterator[RunningResult]:
+def running_rows(
+    run: Run, totals: Sequence[BackendTotal], settings: Settings
+) -> Iterator[RunningResult]:
     """How each system kept up."""
-    for total in summarize(run).totals:
+    for total in totals:
         yield _running(_Own.of(run, total), settings)
 
 
@@ -228,15 +228,15 @@ def _outages(attempts: Sequence[_Attempt]) -> OutagesResult:
 
 
 def review_rows(
-    run: Run,
+    days: float | None,
+    totals: Sequence[BackendTotal],
     alerts: Sequence[AlertsResult],
     found: Sequence[SystemTransits],
     cost: CostInputs,
     settings: Settings,
 ) -> Iterator[ReviewResult]:
-    """Names to look at a camera-day, and how many of them were wrong."""
-    days = Watch.of(run).total(None)
-    for total in summarize(run).totals:
+    """Names to look at a camera-day, of which ``days`` were watched, and how many were wrong."""
+    for total in totals:
         row = next((a for a in alerts if a.system == total.backend and a.camera is None), None)
         own = next((one for one in found if one.backend.name == total.backend), None)
         names = total.people.identified_tracks if row is None else row.names_said

@@ -50,7 +50,7 @@ from rekadapter.evaluation.results import (
 )
 from rekadapter.evaluation.searches import SystemOutcomes
 from rekadapter.evaluation.statistics import Settings
-from rekadapter.evaluation.summary import cameras_of
+from rekadapter.evaluation.summary import cameras_of, summarize
 from rekadapter.evaluation.survey_results import SurveyResult, survey_in
 from rekadapter.evaluation.track_names import Naming
 from rekadapter.evaluation.transits import (
@@ -131,6 +131,7 @@ class _Author:
             )
         self._record = feed_record(run, kept.inputs, self._crossings)
         self._settings = settings_of(self._record)
+        self._summary = summarize(run)
 
     def report(self) -> EvaluationReport:
         record, run = self._record, self._run
@@ -138,7 +139,7 @@ class _Author:
             feed_outcomes(record, entry, self._of(entry.name)) for entry in record.systems
         )
         accuracy = self._accuracy(systems)
-        ops = feed_ops(run, self._settings)
+        ops = feed_ops(run, self._summary.totals, self._settings)
         seen = Evidences(
             record=record,
             data=self._data(),
@@ -156,7 +157,7 @@ class _Author:
         feeds = self._feeds()
         return whole.model_copy(
             update={
-                "decision": decision_on_feeds(whole.decision, run, feeds),
+                "decision": decision_on_feeds(whole.decision, run, self._summary, feeds),
                 "protocol": whole.protocol.model_copy(
                     update={
                         "search_unit": "transit",
@@ -216,7 +217,7 @@ class _Author:
     def _feeds(self) -> FeedsResult:
         run, truth, settings = self._run, self._truth, self._settings
         cameras, watch = cameras_of(run), Watch.of(run)
-        rules = self._record.rules
+        rules, totals = self._record.rules, self._summary.totals
         alerts = tuple(
             row for one in self._found for row in alert_rows(one, cameras, watch, settings)
         )
@@ -231,8 +232,10 @@ class _Author:
             alerts=alerts,
             pairs=tuple(pair_rows(self._found, rules.margin, settings)),
             agreement=tuple(agreement_rows(run)),
-            running=tuple(running_rows(run, settings)),
-            review=tuple(review_rows(run, alerts, self._found, rules.cost, settings)),
+            running=tuple(running_rows(run, totals, settings)),
+            review=tuple(
+                review_rows(watch.total(None), totals, alerts, self._found, rules.cost, settings)
+            ),
         )
 
     def _run_result(self) -> RunResult:

@@ -11,17 +11,19 @@ from rekadapter.evaluation.feed_sections import IN_FORCE
 from rekadapter.evaluation.pairing import pair_backends
 from rekadapter.evaluation.rates import share
 from rekadapter.evaluation.results import DecisionResult
-from rekadapter.evaluation.summary import cameras_of, summarize
+from rekadapter.evaluation.summary import Summary, cameras_of
 from rekadapter.evaluation.wording import many, plain_words
 from rekadapter.observation import Run
 
 
-def decision_on_feeds(decision: DecisionResult, run: Run, feeds: FeedsResult) -> DecisionResult:
+def decision_on_feeds(
+    decision: DecisionResult, run: Run, summary: Summary, feeds: FeedsResult
+) -> DecisionResult:
     """The first page with what only feeds can say; without a truth it says nothing of accuracy."""
     systems = len(run.record.backends)
     names = [backend.name for backend in run.record.backends]
     pairings = [pair_backends(run, a, b) for a, b in combinations(names, 2)]
-    words = plain_words(run.record, summarize(run), pairings)
+    words = plain_words(run.record, summary, pairings)
     concluded, rates = decision.findings[:systems], decision.findings[systems:]
     if not feeds.truth:
         return decision.model_copy(

@@ -146,14 +146,12 @@ class _Camera:
                 self._sightings[one.track].append(one)
             elif failed_observation(one):
                 self._failed.append(one.seconds)
-        self._owned: dict[int, list[TrackRecord]] = defaultdict(list)
-        for track in self._tracks:
-            owner = self._owner(track)
-            if owner is not None:
-                self._owned[owner.number].append(track)
+        self._during = {one.track: self._overlapping(one) for one in self._tracks}
+        self._owned = self._by_owner()
         named = [one for one in self._tracks if one.decision.subject is not None]
         self.right = tuple(one for one in named if self._of_name(one, one.decision.subject))
         rightly = {one.track for one in self.right}
+        self._named = self._by_name()
         self.false = tuple(self._false_alert(one) for one in named if one.track not in rightly)
 
     def answers(self) -> Iterator[CrossingAnswer]:
@@ -161,8 +159,7 @@ class _Camera:
         false = Counter(alert.crossing.number for alert in self.false if alert.crossing)
         candidates = self._candidates()
         for crossing in self._crossings:
-            tracks = [one for one in self.right if crossing in self._in_view(one)]
-            own = [one for one in tracks if one.decision.subject == crossing.entry.person]
+            own = self._named.get(crossing.number, [])
             yield CrossingAnswer(
                 crossing=crossing,
                 named=bool(own),
@@ -173,7 +170,27 @@ class _Camera:
 
     # --- whose a track is ---------------------------------------------------------------------
 
+    def _by_owner(self) -> Mapping[int, list[TrackRecord]]:
+        """By transit, the tracks that belong to it."""
+        found: dict[int, list[TrackRecord]] = defaultdict(list)
+        for track in self._tracks:
+            owner = self._owner(track)
+            if owner is not None:
+                found[owner.number].append(track)
+        return found
+
+    def _by_name(self) -> Mapping[int, list[TrackRecord]]:
+        """By transit, the tracks that named its person."""
+        found: dict[int, list[TrackRecord]] = defaultdict(list)
+        for track in self.right:
+            for crossing in self._of_name(track, track.decision.subject):
+                found[crossing.number].append(track)
+        return found
+
     def _in_view(self, track: TrackRecord) -> list[Crossing]:
+        return self._during[track.track]
+
+    def _overlapping(self, track: TrackRecord) -> list[Crossing]:
         reach = -self._truth.tolerance_seconds
         return [
             one
@@ -221,7 +238,7 @@ class _Camera:
 
     def _failure(self, crossing: Crossing) -> Failure | None:
         """Why there was nothing to search with; None where faces were searched all the same."""
-        own = self._owned[crossing.number]
+        own = self._owned.get(crossing.number, [])
         if not own:
             entry = crossing.entry
             lost = any(entry.enters <= seconds <= entry.leaves for seconds in self._failed)
