@@ -127,7 +127,8 @@ class ProgressListener(Protocol):
 @dataclass(frozen=True, slots=True)
 class LaneStatus:
     """One camera and backend so far. ``captured`` is ``gated`` (looked at, nothing to ask), lost by
-    cause (``dropped``), ``processed``, and for the rest ``under_way``: queued or being answered."""
+    cause (``dropped``), ``processed``, and for the rest ``under_way``: ``queued`` or, as far as
+    that can be told while it changes, being ``asked``."""
 
     camera: CameraId
     backend: str
@@ -135,10 +136,15 @@ class LaneStatus:
     gated: int
     dropped: Mapping[str, int]
     processed: int
+    queued: int = 0
 
     @property
     def under_way(self) -> int:
         return self.captured - self.gated - sum(self.dropped.values()) - self.processed
+
+    @property
+    def asked(self) -> int:
+        return max(0, self.under_way - self.queued)
 
 
 @runtime_checkable
@@ -321,8 +327,9 @@ class _Run:
                 self._spooled[name, ticket.camera] += len(ticket.tracks)
 
     def _status(self) -> tuple[LaneStatus, ...]:
+        queued = {name: outbox.waiting() for name, outbox in self._outboxes.items()}
         return tuple(
-            _status_of(record, lane.name)
+            _status_of(record, lane.name, queued[lane.name][record.camera])
             for record in self._count.records()
             for lane in self._lanes
         )
@@ -624,7 +631,7 @@ class _Run:
         self._progress.frame_done(camera, backend)
 
 
-def _status_of(record: CameraRecord, backend: str) -> LaneStatus:
+def _status_of(record: CameraRecord, backend: str, queued: int) -> LaneStatus:
     causes = record.dropped[backend]
     return LaneStatus(
         camera=record.camera,
@@ -633,6 +640,7 @@ def _status_of(record: CameraRecord, backend: str) -> LaneStatus:
         gated=sum(count for cause, count in causes.items() if cause in GATED),
         dropped={cause: count for cause, count in causes.items() if cause not in GATED},
         processed=record.processed[backend],
+        queued=queued,
     )
 
 

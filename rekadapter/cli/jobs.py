@@ -8,7 +8,6 @@ import os
 import platform
 import shlex
 import signal
-import sys
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
@@ -23,12 +22,14 @@ from typing import Final
 from rekadapter import __version__
 from rekadapter.backends import open_backend
 from rekadapter.cli.feed_reports import GIVEN_FILES, Beforehand, RunResult, keep_inputs, written_up
-from rekadapter.cli.live import HasState, LiveTable, Meter
+from rekadapter.cli.live import HasState
 from rekadapter.cli.modes import Mode, gate_of, mode_of
 from rekadapter.cli.output import remark
 from rekadapter.cli.pricing import request_price
+from rekadapter.cli.run_metrics import MetricsAddress
 from rekadapter.cli.session import OpenBackend, Session, refuse_unknown_names
 from rekadapter.cli.standbys import REMOTE_WORKERS, refuse_useless_spool, standbys
+from rekadapter.cli.watching import watched
 from rekadapter.config import Settings
 from rekadapter.errors import OutputError, RekadapterError, UsageError
 from rekadapter.feeds import FeedSpec, open_feed
@@ -42,7 +43,7 @@ from rekadapter.gate import (
     ShotRules,
 )
 from rekadapter.observation import BackendRecord, RunRecord
-from rekadapter.pipeline import Lane, ProgressListener, RunOptions, run_feeds
+from rekadapter.pipeline import Lane, RunOptions, run_feeds
 from rekadapter.recognizer import BackendContext, NoLimit, NoPriceCap, Pacer, PriceBudget
 from rekadapter.sinks.ledger import Ledger
 from rekadapter.sinks.run_directory import SCHEMA_VERSION, RunDirectory
@@ -65,8 +66,9 @@ class RunRequest:
     """What to run: feeds, a gallery, backends by name, and how.
 
     ``uplink`` is the cap of all remote backends together, as text; ``frame_bytes`` the largest
-    image sent. ``modes`` are what ``--mode`` named: see ``modes.mode_of``. ``spool_bytes`` of disk
-    may be taken by frames that wait for an uplink that is gone; None: they are not kept.
+    image sent. ``modes`` are what ``--mode`` named: see ``modes.mode_of``. ``metrics`` are served
+    while it runs. ``spool_bytes`` of disk may be taken by frames that wait for an uplink that is
+    gone; None: they are not kept.
     """
 
     feeds: tuple[FeedSpec, ...]
@@ -81,6 +83,7 @@ class RunRequest:
     caps: PriceCaps = field(default_factory=PriceCaps)
     given: Beforehand = field(default_factory=Beforehand)
     spool_bytes: int | None = None
+    metrics: MetricsAddress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,28 +213,34 @@ def run_opened(
     """
     refuse_unknown_names("--mode", request.modes, [backend.name for backend in backends])
     feeds = [open_feed(spec) for spec in request.feeds]
-    for backend in backends:
-        # a missing gallery or refused credentials are said before a directory is made
-        backend.recognizer.describe_gallery(request.gallery)
-    refuse_useless_spool(backends, request.spool_bytes)
-    directory = RunDirectory.create(request.out, record_of(backends, request), uplink.ledger)
-    keep_inputs(request.out, request.given, backends, feeds)
-    directory.given(*GIVEN_FILES)
-    options = replace(request.options, gates=_gates(backends, request, finder, uplink))
-    try:
+    with watched(uplink.ledger, uplink.pacer, request.metrics) as progress:
+        for backend in backends:
+            # a missing gallery or refused credentials are said before a directory is made
+            backend.recognizer.describe_gallery(request.gallery)
+        refuse_useless_spool(backends, request.spool_bytes)
+        directory = RunDirectory.create(request.out, record_of(backends, request), uplink.ledger)
+        keep_inputs(request.out, request.given, backends, feeds)
+        directory.given(*GIVEN_FILES)
+        options = replace(request.options, gates=_gates(backends, request, finder, uplink))
         with (
+            _written_up_if_it_fails(request.out),
             standbys(request.out, backends, uplink.reachable, request.spool_bytes) as spools,
             stopping_at_ctrl_c(uplink.stop),
-            shown(uplink) as progress,
         ):
             lanes = [lane_of(one, request, spools.get(one.name)) for one in backends]
             run_feeds(feeds, lanes, directory, options, stop=uplink.stop, progress=progress)
+    return written_up(request.out)
+
+
+@contextmanager
+def _written_up_if_it_fails(directory: Path) -> Iterator[None]:
+    try:
+        yield
     except RekadapterError:
         # a full disk may be what ended the run: then there is no report, and the first error counts
         with suppress(OutputError, UsageError):
-            written_up(request.out)
+            written_up(directory)
         raise
-    return written_up(request.out)
 
 
 def new_run_directory(parent: Path) -> Path:
@@ -303,21 +312,6 @@ def _gates(
         rules = GateRules(shots=shots)
         gates[backend.name] = gate_of(_mode(backend, request), shared, rules, uplink.picture_bytes)
     return gates
-
-
-@contextmanager
-def shown(uplink: Uplink) -> Iterator[ProgressListener | None]:
-    """The live table, where somebody sits in front of a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    meter = Meter()
-    uplink.ledger.listen(meter.record)
-    try:
-        with LiveTable(meter, uplink.pacer) as table:
-            yield table
-    finally:
-        uplink.ledger.listen(None)
 
 
 def lane_of(backend: OpenBackend, request: RunRequest, standby: Standby | None = None) -> Lane:

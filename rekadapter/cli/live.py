@@ -3,82 +3,51 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Final, Protocol, Self, runtime_checkable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol, Self, runtime_checkable
 
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from rekadapter.observation import LedgerEntry
+from rekadapter.cli.meter import WINDOW_SECONDS, Meter, Rate
 from rekadapter.pipeline import LaneStatus
 from rekadapter.types import CameraId
 from rekadapter.uplink.pacer import UplinkState
 
-_WINDOW_SECONDS: Final = 10.0
-"""What kbit/s is an average over; the byte budget is held over the same time."""
-_NEWEST_SHARE: Final = 0.2
-"""How much the newest round trip counts in the average shown."""
 _REFRESH_PER_SECOND: Final = 4
-_COLUMNS: Final = (
-    "camera", "backend", "seen", "gated", "under way", "answered", "dropped",
-    "calls", "sent kB", "kbit/s", "round trip",
-)  # fmt: skip
+_NARROW_BELOW: Final = 118
+"""Characters; in a narrower terminal columns are left out rather than folded."""
 
-
-@dataclass(slots=True)
-class _Flow:
-    calls: int = 0
-    sent: int = 0
-    round_trip: float | None = None
-    recent: deque[tuple[float, int]] = field(default_factory=deque)
+_SHORTEST_NAME: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
-    """Requests of one camera and backend: how many, bytes sent in all, bits a second of late, and
-    the average round trip; None before the first answer."""
-
-    calls: int
-    sent_bytes: int
-    bits_per_second: float
-    round_trip_seconds: float | None
+class _Column:
+    name: str
+    number: bool = True
+    always: bool = True
+    """also shown in a narrow terminal"""
 
 
-class Meter:
-    """Counts requests as they are made; safe to use from any thread."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._flows: dict[tuple[CameraId | None, str], _Flow] = {}
-
-    def record(self, entry: LedgerEntry) -> None:
-        """One more request, now."""
-        request = entry.request
-        with self._lock:
-            flow = self._flows.setdefault((entry.camera, request.backend), _Flow())
-            flow.calls += 1
-            flow.sent += request.bytes_sent
-            flow.recent.append((self._clock(), request.bytes_sent))
-            held = flow.round_trip
-            new = request.latency_seconds / max(1, request.attempts)
-            flow.round_trip = new if held is None else held + _NEWEST_SHARE * (new - held)
-
-    def rate(self, camera: CameraId, backend: str) -> Rate:
-        """Of one camera and backend, so far."""
-        with self._lock:
-            flow = self._flows.setdefault((camera, backend), _Flow())
-            since = self._clock() - _WINDOW_SECONDS
-            while flow.recent and flow.recent[0][0] < since:
-                flow.recent.popleft()
-            late = sum(size for _, size in flow.recent)
-            return Rate(flow.calls, flow.sent, 8 * late / _WINDOW_SECONDS, flow.round_trip)
+_COLUMNS: Final = (
+    _Column("camera", number=False),
+    _Column("backend", number=False),
+    _Column("seen"),
+    _Column("gated"),
+    _Column("queued"),
+    _Column("asked", always=False),
+    _Column("answered", always=False),
+    _Column("dropped"),
+    _Column("calls", always=False),
+    _Column("sent kB"),
+    _Column("kbit/s"),
+    _Column("trip ms"),
+)
 
 
 @runtime_checkable
@@ -92,14 +61,24 @@ class LiveTable:
     """A row for each camera and backend on stderr, redrawn four times a second; a
     ``ProgressListener`` that watches the run. It is gone when the run is over."""
 
-    def __init__(self, meter: Meter, pacer: object, *, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        pacer: object,
+        *,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._meter = meter
+        self._clock = clock
+        self._let_through: deque[tuple[float, int]] = deque()
         self._pacer = pacer
         self._status: Callable[[], tuple[LaneStatus, ...]] = tuple
         self._expected: dict[CameraId, int | None] = {}
+        self._console = console or Console(stderr=True)
         self._live = Live(
             get_renderable=self.table,
-            console=console or Console(stderr=True),
+            console=self._console,
             refresh_per_second=_REFRESH_PER_SECOND,
             transient=True,
         )
@@ -120,16 +99,37 @@ class LiveTable:
     def frame_done(self, camera: CameraId, backend: str) -> None: ...
 
     def table(self) -> Table:
-        """The table as of now."""
+        """The table as of now. In a narrow terminal it is shorter, and a single backend has no
+        column of its own."""
+        rows = self._status()
         table = Table(
-            show_edge=False, pad_edge=False, caption=self._budget(), caption_justify="left"
+            box=None,
+            pad_edge=False,
+            caption=escape("\n".join(filter(None, [self._budget(), *_lost(rows)]))) or None,
+            caption_justify="left",
         )
-        for column in _COLUMNS:
-            number = column not in {"camera", "backend", "dropped"}
-            table.add_column(column, justify="right" if number else "left", overflow="fold")
-        for status in self._status():
-            table.add_row(*(escape(cell) for cell in self._row(status)))
+        shown = self._columns(rows)
+        cells = [dict(zip(_COLUMNS, self._row(row), strict=True)) for row in rows]
+        rooms = [max(len(one.name), *(len(row[one]) for row in cells), 0) for one in shown]
+        # numbers keep their room; names are cut
+        names = sum(not column.number for column in shown)
+        taken = sum(room for one, room in zip(shown, rooms, strict=True) if one.number)
+        left = (self._console.width - taken - 2 * (len(shown) - 1)) // names
+        for column, room in zip(shown, rooms, strict=True):
+            width = room if column.number else max(_SHORTEST_NAME, min(room, left))
+            justify: Literal["left", "right"] = "right" if column.number else "left"
+            table.add_column(column.name, justify=justify, width=width, no_wrap=True)
+        for row in cells:
+            table.add_row(*(escape(row[column]) for column in shown))
         return table
+
+    def _columns(self, rows: Sequence[LaneStatus]) -> tuple[_Column, ...]:
+        if self._console.width >= _NARROW_BELOW:
+            return _COLUMNS
+        several = len({row.backend for row in rows}) > 1
+        return tuple(
+            column for column in _COLUMNS if column.always and (several or column.name != "backend")
+        )
 
     def _row(self, status: LaneStatus) -> tuple[str, ...]:
         rate = self._meter.rate(status.camera, status.backend)
@@ -138,11 +138,12 @@ class LiveTable:
         return (
             status.camera,
             status.backend,
-            f"{status.captured}" + (f" of {expected}" if expected else ""),
+            f"{status.captured}" + (f"/{expected}" if expected else ""),
             str(status.gated),
-            str(status.under_way),
+            str(status.queued),
+            str(status.asked),
             str(status.processed),
-            _causes(status.dropped),
+            str(sum(status.dropped.values())),
             *sent,
         )
 
@@ -151,11 +152,21 @@ class LiveTable:
             return None
         state = self._pacer.state()
         limit = "no ceiling" if math.isinf(state.ceiling) else f"ceiling {_kbit(state.ceiling)}"
-        return f"uplink: {_kbit(state.rate)} allowed now, {limit}, {state.phase.value}"
+        sent = f"{8 * self._sending(state.sent) / 1000:,.0f} of {_kbit(state.rate)} allowed now"
+        return f"uplink: {sent}, {limit}, {state.phase.value}"
+
+    def _sending(self, sent: int) -> float:
+        """Bytes a second of late, by what the table itself has seen of the uplink."""
+        now = self._clock()
+        self._let_through.append((now, sent))
+        while self._let_through[0][0] < now - WINDOW_SECONDS:
+            self._let_through.popleft()
+        since, before = self._let_through[0]
+        return max(0, sent - before) / max(now - since, 1.0)
 
 
 def _sent(rate: Rate) -> tuple[str, str, str, str]:
-    trip = "-" if rate.round_trip_seconds is None else f"{1000 * rate.round_trip_seconds:.0f} ms"
+    trip = "-" if rate.round_trip_seconds is None else f"{1000 * rate.round_trip_seconds:,.0f}"
     return (
         str(rate.calls),
         f"{rate.sent_bytes / 1000:,.0f}",
@@ -164,10 +175,12 @@ def _sent(rate: Rate) -> tuple[str, str, str, str]:
     )
 
 
-def _causes(dropped: Mapping[str, int]) -> str:
-    return (
-        ", ".join(f"{count} {cause.replace('_', ' ')}" for cause, count in dropped.items()) or "-"
-    )
+def _lost(rows: Sequence[LaneStatus]) -> Iterator[str]:
+    """What was dropped, by cause, in a line for each camera and backend that lost something."""
+    for row in rows:
+        if row.dropped:
+            causes = (f"{count} {cause.replace('_', ' ')}" for cause, count in row.dropped.items())
+            yield f"{row.camera}, {row.backend}: dropped {', '.join(causes)}"
 
 
 def _kbit(bytes_per_second: float) -> str:

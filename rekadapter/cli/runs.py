@@ -36,6 +36,7 @@ from rekadapter.cli.options import (
     number,
 )
 from rekadapter.cli.output import print_json, remark, show_head
+from rekadapter.cli.run_metrics import MetricsAddress
 from rekadapter.cli.session import Session
 from rekadapter.cli.summary import show_summary
 from rekadapter.errors import UsageError
@@ -121,6 +122,15 @@ SpoolSize = Annotated[
 ]
 
 
+Metrics = Annotated[
+    str | None,
+    typer.Option("--metrics", help="Serve GET /metrics for Prometheus while it runs: HOST:PORT."),
+]
+MetricsOpen = Annotated[
+    bool, typer.Option("--metrics-open", help="Allow an address for it that others reach.")
+]
+
+
 def run(
     context: typer.Context,
     feeds: Feeds,
@@ -141,6 +151,8 @@ def run(
     rules: RulesFile = None,
     survey: SurveyFile = None,
     spool: SpoolSize = None,
+    metrics: Metrics = None,
+    metrics_open: MetricsOpen = False,
     as_json: AsJson = False,
 ) -> None:
     """Run camera feeds through one backend into a run directory with a report."""
@@ -151,6 +163,7 @@ def run(
     request = replace(
         request,
         caps=PriceCaps(max_usd_per_hour, max_usd_per_month),
+        metrics=_metrics(metrics, allowed=metrics_open),
         given=beforehand(truth, rules, survey, [spec.camera for spec in request.feeds]),
         spool_bytes=parse_size(spool) if spool else None,
     )
@@ -177,6 +190,8 @@ def compare(
     rules: RulesFile = None,
     survey: SurveyFile = None,
     spool: SpoolSize = None,
+    metrics: Metrics = None,
+    metrics_open: MetricsOpen = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the same feeds, frame by frame, through two or more backends."""
@@ -190,6 +205,7 @@ def compare(
     request = replace(
         request,
         caps=PriceCaps(max_usd_per_hour, max_usd_per_month),
+        metrics=_metrics(metrics, allowed=metrics_open),
         given=beforehand(truth, rules, survey, [spec.camera for spec in request.feeds]),
         spool_bytes=parse_size(spool) if spool else None,
     )
@@ -261,6 +277,14 @@ def _request(
         frame_bytes=frame_kb * 1000,
         modes=tuple(mode or ()),
     )
+
+
+def _metrics(address: str | None, *, allowed: bool) -> MetricsAddress | None:
+    if address is None:
+        if allowed:
+            raise UsageError("--metrics-open allows an address: give it by --metrics HOST:PORT")
+        return None
+    return MetricsAddress.parse(address, open_to_others=allowed)
 
 
 def _finish_run(result: RunResult, *, as_json: bool) -> None:

@@ -23,6 +23,7 @@ from rekadapter.cli.runs import MaxUsdPerHour, MaxUsdPerMonth, Out
 from rekadapter.cli.session import OpenBackend, Session
 from rekadapter.cli.standbys import remove_if_empty, spool_folder, standby_of
 from rekadapter.cli.summary import show_summary
+from rekadapter.cli.watching import watched
 from rekadapter.draining import drain as drain_lane
 from rekadapter.draining import feeds_of
 from rekadapter.errors import OutputError, RekadapterError, UsageError
@@ -144,7 +145,10 @@ def _drained(session: Session, left: _Left, request: jobs.RunRequest) -> RunResu
         keep_inputs(request.out, given, [opened], feeds_of(spool))
         directory.given(*GIVEN_FILES)
         try:
-            with jobs.stopping_at_ctrl_c(uplink.stop), jobs.shown(uplink) as progress:
+            with (
+                jobs.stopping_at_ctrl_c(uplink.stop),
+                watched(uplink.ledger, uplink.pacer) as progress,
+            ):
                 drain_lane(lane, directory, request.options, stop=uplink.stop, progress=progress)
         except RekadapterError:
             with suppress(OutputError, UsageError):

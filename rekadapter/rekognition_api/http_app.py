@@ -28,9 +28,10 @@ from starlette.types import Receive, Scope, Send
 
 from rekadapter.errors import ConfigError
 from rekadapter.rekognition_api import faults
+from rekadapter.rekognition_api.exposition import CONTENT_TYPE
 from rekadapter.rekognition_api.faults import Fault, FaultError
 from rekadapter.rekognition_api.keys import KeyRing
-from rekadapter.rekognition_api.metrics import CONTENT_TYPE, Exchange, Metrics, works_text
+from rekadapter.rekognition_api.metrics import Exchange, Metrics, works_text
 from rekadapter.rekognition_api.model import load_model
 from rekadapter.rekognition_api.policies import Authorizer
 from rekadapter.rekognition_api.service import RekognitionService, ServiceAnswer

@@ -1,5 +1,4 @@
-"""What the service counts, as Prometheus reads it (text format 0.0.4,
-https://prometheus.io/docs/instrumenting/exposition_formats/).
+"""What the service counts, as Prometheus reads it.
 
 Labels are operations of Rekognition's and error codes of ours: never a collection, a subject, a key
 or anything else that a client chooses, so nobody can make them leak or grow.
@@ -13,12 +12,12 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from rekadapter.rekognition_api.exposition import Exposition
 from rekadapter.rekognition_api.jobs.background import Works
 from rekadapter.rekognition_api.jobs.plans import ProcessorState
 from rekadapter.rekognition_api.jobs.store import JobState
 from rekadapter.rekognition_api.jobs.worker import JobCounts
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 OK: Final = "OK"
 OTHER: Final = "other"
 """The operation of a request that names none of Rekognition's."""
@@ -48,6 +47,9 @@ class _Histogram:
         self.total += seconds
 
 
+_TEXT: Final = Exposition("rekadapter_service_")
+
+
 class Metrics:
     """Counters since the start. Belongs to one thread: the event loop's."""
 
@@ -72,27 +74,27 @@ class Metrics:
     def text(self, *, in_flight: int) -> str:
         """Everything, for a scrape; ``in_flight`` requests are being worked on now."""
         lines = [
-            *_header("requests_total", "counter", "Requests answered, by operation and code."),
+            *_TEXT.header("requests_total", "counter", "Requests, by operation and code."),
             *self._request_lines(),
-            *_header("request_seconds", "histogram", "From a request's head to its answer."),
+            *_TEXT.header("request_seconds", "histogram", "From a request's head to its answer."),
             *self._latency_lines(),
-            *_header("refused_total", "counter", "Requests turned away before the service."),
+            *_TEXT.header("refused_total", "counter", "Requests turned away before the service."),
             *(
-                _sample("refused_total", {"code": code}, count)
+                _TEXT.sample("refused_total", {"code": code}, count)
                 for code, count in sorted(self._refused.items())
             ),
-            *_header("in_flight", "gauge", "Requests being worked on."),
-            _sample("in_flight", {}, in_flight),
-            *_header("received_bytes_total", "counter", "Bytes of request bodies."),
-            _sample("received_bytes_total", {}, self._received),
-            *_header("sent_bytes_total", "counter", "Bytes of answers' bodies."),
-            _sample("sent_bytes_total", {}, self._sent),
+            *_TEXT.header("in_flight", "gauge", "Requests being worked on."),
+            _TEXT.sample("in_flight", {}, in_flight),
+            *_TEXT.header("received_bytes_total", "counter", "Bytes of request bodies."),
+            _TEXT.sample("received_bytes_total", {}, self._received),
+            *_TEXT.header("sent_bytes_total", "counter", "Bytes of answers' bodies."),
+            _TEXT.sample("sent_bytes_total", {}, self._sent),
         ]
         return "\n".join(lines) + "\n"
 
     def _request_lines(self) -> Iterator[str]:
         for (operation, code), count in sorted(self._requests.items()):
-            yield _sample("requests_total", {"operation": operation, "code": code}, count)
+            yield _TEXT.sample("requests_total", {"operation": operation, "code": code}, count)
 
     def _latency_lines(self) -> Iterator[str]:
         for operation, histogram in sorted(self._latency.items()):
@@ -101,9 +103,9 @@ class Metrics:
             bounds = [*map(str, _BOUNDS_SECONDS), "+Inf"]
             for bound, count in zip(bounds, histogram.buckets, strict=True):
                 seen += count
-                yield _sample("request_seconds_bucket", {**labels, "le": bound}, seen)
-            yield _sample("request_seconds_sum", labels, histogram.total)
-            yield _sample("request_seconds_count", labels, seen)
+                yield _TEXT.sample("request_seconds_bucket", {**labels, "le": bound}, seen)
+            yield _TEXT.sample("request_seconds_sum", labels, histogram.total)
+            yield _TEXT.sample("request_seconds_count", labels, seen)
 
 
 def works_text(works: Works) -> str:
@@ -116,38 +118,26 @@ def works_text(works: Works) -> str:
         lines += _jobs_lines(works.remote.states())
     if works.streams is not None:
         states = Counter(processor.state for processor in works.streams.every())
-        lines += _header("stream_processors", "gauge", "Stream processors, by state.")
+        lines += _TEXT.header("stream_processors", "gauge", "Stream processors, by state.")
         lines += (
-            _sample("stream_processors", {"state": state}, states[state])
+            _TEXT.sample("stream_processors", {"state": state}, states[state])
             for state in ProcessorState
         )
     return "".join(f"{line}\n" for line in lines)
 
 
 def _jobs_lines(states: Mapping[JobState, int]) -> Iterator[str]:
-    yield from _header("video_jobs", "gauge", "Jobs on stored video that are kept, by state.")
+    yield from _TEXT.header("video_jobs", "gauge", "Jobs on stored video that are kept, by state.")
     for state, count in states.items():
-        yield _sample("video_jobs", {"state": state}, count)
+        yield _TEXT.sample("video_jobs", {"state": state}, count)
 
 
 def _ended_lines(counts: JobCounts) -> Iterator[str]:
-    yield from _header("video_jobs_ended_total", "counter", "Jobs that ended, by how they did.")
+    yield from _TEXT.header(
+        "video_jobs_ended_total", "counter", "Jobs that ended, by how they did."
+    )
     for end, count in (("SUCCEEDED", counts.succeeded), ("FAILED", counts.failed)):
-        yield _sample("video_jobs_ended_total", {"state": end}, count)
-    yield from _header("video_notices_total", "counter", "Topics told of a job's end, or not.")
+        yield _TEXT.sample("video_jobs_ended_total", {"state": end}, count)
+    yield from _TEXT.header("video_notices_total", "counter", "Topics told of a job's end, or not.")
     for outcome, count in (("sent", counts.notices_sent), ("failed", counts.notices_failed)):
-        yield _sample("video_notices_total", {"outcome": outcome}, count)
-
-
-def _header(name: str, kind: str, text: str) -> tuple[str, str]:
-    return f"# HELP {_full(name)} {text}", f"# TYPE {_full(name)} {kind}"
-
-
-def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
-    """Label values need no escape: they are names of operations, codes and bounds."""
-    inside = ",".join(f'{label}="{text}"' for label, text in labels.items())
-    return f"{_full(name)}{{{inside}}} {value!r}" if inside else f"{_full(name)} {value!r}"
-
-
-def _full(name: str) -> str:
-    return f"rekadapter_service_{name}"
+        yield _TEXT.sample("video_notices_total", {"outcome": outcome}, count)

@@ -184,29 +184,43 @@ def _terminated_like_interrupted() -> Iterator[None]:
 
 
 class ServiceServer:
-    """An app on a free port of 127.0.0.1 while the ``with`` block runs; ``url`` reaches it.
+    """An app in a thread while the ``with`` block runs, on a free port of 127.0.0.1 unless told
+    otherwise; ``url`` reaches it.
 
     Raises (on entering):
+        ConfigError: the address cannot be served on.
         BackendError: the server did not start.
     """
 
-    def __init__(self, app: ASGIApp, *, tls: TlsFiles | None = None) -> None:
-        served = app if _is_signed(app) else _LoopbackNames(app)
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        tls: TlsFiles | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        insecure: bool = False,
+    ) -> None:
+        """``insecure`` and what is refused without it: see ``serve_forever``."""
+        if not insecure:
+            _check_exposure(app, host, tls)
+        served = app if insecure or _is_signed(app) else _LoopbackNames(app)
+        self._address = (host, port)
+        self._tls = tls
         self._settled = threading.Event()
         self._server = _SignalingServer(_config(served, tls), self._settled.set)
-        self._scheme = "https" if tls else "http"
         self._listener: socket.socket | None = None
         self._thread: threading.Thread | None = None
-        self._port = 0
+        self._url = ""
 
     @property
     def url(self) -> str:
         """Where clients reach it, once the block is entered."""
-        return f"{self._scheme}://127.0.0.1:{self._port}"
+        return self._url
 
     def __enter__(self) -> Self:
-        self._listener = _listening("127.0.0.1", 0)
-        self._port = self._listener.getsockname()[1]
+        self._listener = _listening(*self._address)
+        self._url = _url(self._address[0], self._listener, self._tls)
         self._thread = threading.Thread(
             target=self._run, args=(self._listener,), name="rekognition-api", daemon=True
         )

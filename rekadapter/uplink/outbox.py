@@ -171,6 +171,11 @@ class Outbox(Generic[T]):
             self._changed.notify_all()
             return Taken(camera, slot.turns - 1, first.item, stale, cost)
 
+    def waiting(self) -> dict[str, int]:
+        """Items that wait, by camera."""
+        with self._changed:
+            return {camera: len(slot.waiting) for camera, slot in self._slots.items()}
+
     @property
     def exhausted(self) -> bool:
         """Closed, and everything taken: nothing will ever come."""
