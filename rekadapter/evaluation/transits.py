@@ -8,6 +8,7 @@ the transit they share most of their time with: places in the picture are not pa
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -135,6 +136,10 @@ class _Camera:
         self._truth = truth
         self._naming = naming
         self._crossings = crossings
+        self._order = sorted(range(len(crossings)), key=lambda n: crossings[n].entry.enters)
+        self._enters = [crossings[place].entry.enters for place in self._order]
+        stays = (one.entry.leaves - one.entry.enters for one in crossings)
+        self._longest = max(stays, default=0.0)
         mine = (one for one in run.tracks if one.camera == camera and one.backend == name)
         self._tracks = sorted(mine, key=lambda one: one.track)
         self._sightings: dict[int, list[Observation]] = defaultdict(list)
@@ -191,12 +196,16 @@ class _Camera:
         return self._during[track.track]
 
     def _overlapping(self, track: TrackRecord) -> list[Crossing]:
-        reach = -self._truth.tolerance_seconds
-        return [
+        reach = self._truth.tolerance_seconds
+        since = bisect_left(self._enters, track.first_seconds - reach - self._longest)
+        until = bisect_right(self._enters, track.last_seconds + reach)
+        near = (self._crossings[place] for place in self._order[since:until])
+        found = [
             one
-            for one in self._crossings
-            if one.entry.overlap(track.first_seconds, track.last_seconds) >= reach
+            for one in near
+            if one.entry.overlap(track.first_seconds, track.last_seconds) >= -reach
         ]
+        return sorted(found, key=lambda one: one.number)
 
     def _of_name(self, track: TrackRecord, subject: str | None) -> list[Crossing]:
         """Transits of ``subject`` during a track."""

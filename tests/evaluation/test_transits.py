@@ -250,6 +250,16 @@ def test_of_several_people_in_view_a_false_alert_belongs_to_the_one_it_fits_best
     assert feeds.alerts[0].several_in_view == 1
 
 
+def test_one_who_stays_for_long_is_in_view_all_the_time() -> None:
+    builder = one_system()
+    builder.transit("local", Transit("lobby", 300, 320, "ann", listed=True))
+    others = [("lobby", f"visitor-{n}", float(n), n + 0.5) for n in range(1, 29)]
+    who = truth(("lobby", "ann", 0.0, 31.0), *others)
+    feeds = report_of(builder.build(), who).feeds
+    assert feeds is not None
+    assert (feeds.transits[0].identified, feeds.alerts[0].false_alerts) == (1, 0)
+
+
 def test_somebody_never_followed_and_somebody_too_small_are_misses_with_a_cause() -> None:
     builder = one_system()
     builder.transit("local", Transit("lobby", 50, 60, None, reason=Reason.FACE_TOO_SMALL))
