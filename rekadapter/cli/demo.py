@@ -73,7 +73,7 @@ def demo(
             options=RunOptions(keep_faces=True),
             uplink=uplink,
             notes=(*scene.notes, _SERVICE_NOTE),
-            given=Beforehand(truth=_truth(scene)),
+            given=Beforehand(truth=truth_of(scene)),
         )
         result = jobs.run_opened([local, cloud], shared, request)
     if as_json:
@@ -136,7 +136,7 @@ def _show_roster(done: list[RosterEnrollment]) -> None:
         remark(f"{enrollment.backend}: {faces} faces enrolled, failed to enroll: {failed}")
 
 
-def _truth(scene: DemoScene) -> Truth:
+def truth_of(scene: DemoScene) -> Truth:
     """Who was drawn where, as a person would write it down."""
     return Truth(
         gallery=tuple(sorted({photo.subject for photo in read_roster(scene.roster)})),

@@ -34,10 +34,11 @@ def decision_on_feeds(
             }
         )
     said = [line for line in rates if f" at its {IN_FORCE} " not in line]  # ``_found`` says it
+    rest = [line for line in words.says[systems:] if not line.startswith("Camera ")]  # section 5
     return decision.model_copy(
         update={
             "tested": (*decision.tested, *run.record.notes),
-            "findings": (*concluded, *_found(feeds), *said, *words.says[systems:]),
+            "findings": (*concluded, *_found(feeds), *said, *rest),
         }
     )
 

@@ -10,10 +10,20 @@ from pathlib import Path
 
 import av
 import numpy as np
+import platformdirs
 import pytest
 
+from rekadapter.backends import open_backend
+from rekadapter.cli import jobs
+from rekadapter.cli.demo import GALLERY, truth_of
+from rekadapter.cli.feed_reports import Beforehand
+from rekadapter.cli.session import OpenBackend
 from rekadapter.errors import UsageError
+from rekadapter.feeds import FeedSpec
 from rekadapter.imaging import Image
+from rekadapter.pipeline import RunOptions
+from rekadapter.recognizer import BackendContext
+from rekadapter.roster import EnrollOptions, enroll_roster, read_roster
 from rekadapter.testing import faces_from_packages
 from rekadapter.testing.backdrops import corridor, lobby, parking, street
 from rekadapter.testing.faces_from_packages import people
@@ -39,6 +49,41 @@ def hashes(directory: Path) -> dict[str, str]:
         for path in sorted(directory.rglob("*"))
         if path.is_file()
     }
+
+
+# --- the report ---------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_report_of_the_clips_counts_what_is_known_to_be_in_them(
+    scene: DemoScene, tmp_path: Path
+) -> None:
+    """On the corridor one enrolled person and one stranger; on parking everybody is too small."""
+    shown = [clip for clip in scene.clips if clip.camera in {"corridor", "parking"}]
+    context = BackendContext(tmp_path, platformdirs.user_cache_path("rekadapter"))
+    recognizer = open_backend("local", "local", {}, context)
+    enroll_roster("local", recognizer, GALLERY, read_roster(scene.roster), EnrollOptions())
+    whole = truth_of(scene)
+    truth = whole.model_copy(
+        update={"transits": tuple(t for t in whole.transits if t.camera in {"corridor", "parking"})}
+    )
+    request = jobs.RunRequest(
+        feeds=tuple(FeedSpec(clip.camera, str(clip.path), fps=2.0) for clip in shown),
+        gallery=GALLERY,
+        out=tmp_path / "run",
+        command="",
+        options=RunOptions(),
+        given=Beforehand(truth=truth),
+    )
+    opened = OpenBackend("local", recognizer, recognizer.capabilities.default_threshold)
+    feeds = jobs.run_opened([opened], jobs.Uplink.capped_at(None), request).evaluation.feeds
+    recognizer.close()
+    assert feeds is not None
+    rows = {row.camera: (row.identified, row.mated, row.nonmated_named) for row in feeds.transits}
+    assert rows == {None: (1, 3, 0), "corridor": (1, 1, 0), "parking": (0, 2, 0)}
+    assert [one.false_alerts for one in feeds.alerts] == [0, 0, 0]
+    assert feeds.alerts[0].p95_seconds is not None
+    assert feeds.alerts[0].p95_seconds < 5
 
 
 # --- people -----------------------------------------------------------------------------------
