@@ -16,6 +16,7 @@ from rekadapter.evaluation.results import (
     PairedResult,
     VerdictResult,
 )
+from rekadapter.evaluation.sweep_results import SweepResult
 from rekadapter.evaluation.wording import many
 
 
@@ -32,10 +33,16 @@ def decision(
             *(one.sentence for one in concluded),
             *(() if seen.record.only_pairs else _searches_found(accuracy)),
             *(comparisons_found(seen.one_to_one) if seen.one_to_one else ()),
+            *(_swept(seen.sweep) if seen.sweep else ()),
         ),
         biggest_risk=_risk(verdicts),
         cannot_say=tuple(_cannot_say(seen)),
     )
+
+
+def _swept(sweep: SweepResult) -> Iterator[str]:
+    for one in sweep.systems:
+        yield f"{one.sentence} (good photographs made smaller; cameras are harsher)."
 
 
 def _searches_found(accuracy: AccuracySections) -> Iterator[str]:

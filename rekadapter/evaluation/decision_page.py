@@ -20,8 +20,10 @@ from rekadapter.evaluation.evaluation_plots import (
     DetLine,
     Mark,
     SizeLine,
+    SweepLine,
     det_plot,
     size_plot,
+    sweep_plot,
 )
 from rekadapter.evaluation.feed_results import AlertsResult
 from rekadapter.evaluation.gates import GATES
@@ -79,6 +81,7 @@ def evaluation_html(report: EvaluationReport) -> str:
             alerts_of={(one.system, one.camera): one for one in _alerts(report)},
             det=_det(report, names),
             sizes=_sizes(report, names),
+            sweep_plot=_sweep_plot(report, names),
             only_pairs=report.one_to_one is not None and report.one_to_one.only,
             comparison_det=_comparison_det(report, names),
             comparison_top=_comparison_top(report),
@@ -234,6 +237,23 @@ def _det(report: EvaluationReport, names: Sequence[str]) -> Markup | None:
     ]
     alt = "Misses against false alerts for each system; the table below gives the points."
     return _svg(det_plot(lines, key="det", alt=alt))
+
+
+def _sweep_plot(report: EvaluationReport, names: Sequence[str]) -> Markup | None:
+    section = report.sweep
+    if section is None:
+        return None
+    lines = [
+        SweepLine(
+            index=names.index(one.system),
+            points=tuple(
+                (point.eye_px, point.fnir) for point in one.points if point.eye_px is not None
+            ),
+        )
+        for one in section.systems
+    ]
+    alt = "Misses against pixels between the eyes; the table below gives the points."
+    return _svg(sweep_plot(lines, section.max_fnir, key="sweep", alt=alt))
 
 
 def _comparison_det(report: EvaluationReport, names: Sequence[str]) -> Markup | None:

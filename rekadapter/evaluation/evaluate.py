@@ -43,6 +43,7 @@ from rekadapter.evaluation.results import (
 )
 from rekadapter.evaluation.searches import SystemOutcomes, outcomes_of, used_answers_sha256
 from rekadapter.evaluation.survey_results import SurveyResult, survey_in
+from rekadapter.evaluation.sweep import sweep_section, swept_searches
 from rekadapter.observation import LedgerEntry
 from rekadapter.sinks.audit import AUDIT_FILE
 from rekadapter.sinks.audit_check import check_log
@@ -133,25 +134,30 @@ def evaluated(stored: StoredEvaluation) -> EvaluationReport:
     record = stored.record
     systems = outcomes_of(record, stored.answers)
     accuracy = accuracy_sections(record, systems)
-    ops = tuple(operations_sections(record, systems, stored.requests))
     compared = comparisons_of(record, stored.answers)
+    cameras = tuple(camera_sections(record, systems, accuracy.accuracy))
+    swept = swept_searches(record, stored.answers)
+    apart = {one for size in swept for answer in size.answers for one in answer.request_ids}
+    ops = tuple(operations_sections(record, systems, stored.requests, apart))
     seen = Evidences(
         record=record,
         data=_data(record, systems),
         accuracy=accuracy.accuracy,
         equity=tuple(equity_sections(record, systems, accuracy.accuracy)),
-        cameras=tuple(camera_sections(record, systems, accuracy.accuracy)),
+        cameras=cameras,
         ops=ops,
         cost=cost_section(record, accuracy.accuracy, ops, stored.requests),
         governance=tuple(governance_fields(record)),
         one_to_one=one_to_one_section(record, compared),
         survey=stored.survey,
+        sweep=sweep_section(record, swept, accuracy.accuracy, cameras, stored.survey),
     )
     used = [
         *(one.answer for system in systems for one in system.answered),
         *(answer for system in compared for answer in system.answers),
+        *(answer for size in swept for answer in size.answers),
     ]
-    run = _run(stored, used, used_answers_sha256(systems, compared))
+    run = _run(stored, used, used_answers_sha256(systems, (*compared, *swept)))
     return assembled(stored, run, accuracy, seen, tuple(verdicts(seen)))
 
 
@@ -183,6 +189,7 @@ def assembled(
         policy=accuracy.policy,
         time_to_alert=accuracy.time_to_alert,
         one_to_one=seen.one_to_one,
+        sweep=seen.sweep,
         equity=tuple(seen.equity),
         cameras=tuple(seen.cameras),
         ops=tuple(seen.ops),

@@ -16,6 +16,7 @@ from rekadapter.evaluation.plots import (
     style_of,
 )
 from rekadapter.evaluation.results import EstimateResult
+from rekadapter.evaluation.statistics import Evidence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -158,3 +159,62 @@ def size_plot(lines: Sequence[SizeLine], *, key: str, alt: str) -> str | None:
         axes.set_xlim(0, None)
         axes.set_ylim(0, None)
         return embeddable(figure, alt)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepLine:
+    """Misses of one system by pixels between the eyes."""
+
+    index: int
+    points: tuple[tuple[float, EstimateResult], ...]
+
+
+def sweep_plot(lines: Sequence[SweepLine], limit: float, *, key: str, alt: str) -> str | None:
+    """FNIR against pixels between the eyes, with intervals and the limit; None where no rate may be
+    shown. A size without a miss stands at its bound, as a triangle."""
+    shown = [line for line in lines if any(_place(estimate) for _, estimate in line.points)]
+    if not shown:
+        return None
+    with drawing(key) as figure:
+        figure.set_size_inches(*_LARGE)
+        axes = plot_axes(figure, "pixels between the eyes (log scale)", "misses: FNIR, %")
+        axes.set_position((0.11, 0.12, 0.865, 0.85))
+        axes.set_xscale("log")
+        axes.axhline(100 * limit, color=QUIET, linewidth=1.0)
+        for line in shown:
+            _sweep_line(axes, line)
+        sizes = sorted({size for line in shown for size, _ in line.points})
+        axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+        axes.set_xticks([], minor=True)
+        axes.set_ylim(0, None)
+        axes.grid(visible=True, axis="y", color=FAINT, linewidth=0.6)
+        axes.set_axisbelow(True)
+        return embeddable(figure, alt)
+
+
+def _sweep_line(axes: Axes, line: SweepLine) -> None:
+    color = color_of(line.index)
+    placed = [(size, e, place) for size, e in line.points if (place := _place(e)) is not None]
+    axes.plot(
+        [size for size, _, _ in placed],
+        [100 * place for _, _, place in placed],
+        color=color,
+        linestyle=style_of(line.index),
+        linewidth=1.8,
+    )
+    for size, estimate, place in placed:
+        nudged = size * (1 + 0.012 * line.index)  # intervals of two systems side by side
+        if estimate.ci is not None:
+            ends = [100 * estimate.ci.lo, 100 * estimate.ci.hi]
+            axes.plot([nudged] * 2, ends, color=color, linewidth=1.1, alpha=0.8)
+        marker = "o" if estimate.value is not None else "v"
+        axes.plot([nudged], [100 * place], marker, color=color, markersize=5.5)
+
+
+def _place(estimate: EstimateResult) -> float | None:
+    """Where a rate stands: its value, or where there was no error the bound that enough people
+    support."""
+    if estimate.value is not None:
+        return estimate.value
+    enough = estimate.people >= Evidence().min_people
+    return estimate.ci.hi if estimate.errors == 0 and estimate.ci and enough else None

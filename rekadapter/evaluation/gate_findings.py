@@ -21,6 +21,7 @@ from rekadapter.evaluation.results import (
 )
 from rekadapter.evaluation.statistics import Evidence, Verdict, verdict_at_most
 from rekadapter.evaluation.survey_results import SurveyResult
+from rekadapter.evaluation.sweep_results import SweepResult
 
 PASS: Final[Outcome] = "pass"  # noqa: S105 - a verdict, not a password
 FAIL: Final[Outcome] = "fail"
@@ -41,6 +42,7 @@ class Evidences:
     governance: Sequence[GovernanceField]
     one_to_one: OneToOneResult | None = None
     survey: SurveyResult | None = None
+    sweep: SweepResult | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,17 +23,18 @@ def comparisons_tested(section: OneToOneResult) -> Iterator[str]:
 
 
 def comparisons_found(section: OneToOneResult) -> Iterator[str]:
-    """What came of it: the primary rows, the defaults, and one system against another."""
+    """What came of it. Beside searches the primary rows will do; where the data are pairs, also the
+    defaults and one system against another."""
     for row in section.accuracy:
         if row.primary:
             yield _primary(row)
-        elif row.basis == "shipped_default":
+        elif section.only and row.basis == "shipped_default":
             yield f"{row.system}, 1:1, at its {row.label}: {_rates(row)}."
     for source in section.sources:
         if source.source == "none":
             yield f"{source.system}, 1:1: not measured ({source.sentence})."
     for pair in section.paired:
-        if pair.primary:
+        if section.only and pair.primary:
             yield _pair(pair)
 
 

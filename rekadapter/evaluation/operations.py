@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -25,6 +25,7 @@ from rekadapter.evaluation.statistics import Estimate, Trials, estimate_rate
 from rekadapter.evaluation.summary import CameraFitness, percentile
 from rekadapter.evaluation.wording import EYES_APART_METERS
 from rekadapter.observation import LedgerEntry
+from rekadapter.recognizer import RequestRecord
 
 UNKNOWN_FITNESS: Final = "not known"
 _GOOD: Final = frozenset({"ok", "no_face"})
@@ -111,22 +112,32 @@ def operations_sections(
     record: EvaluationRecord,
     systems: Sequence[SystemOutcomes],
     ledger: Sequence[LedgerEntry],
+    apart: Collection[str] = (),
 ) -> Iterator[OpsResult]:
-    """How each system ran, from the stored answers and the ledger of requests."""
+    """How each system ran, from the stored answers and the ledger of requests.
+
+    Requests whose ids are in ``apart`` were calls like others, but no searches of the pictures as
+    they are: they count among the calls, and not in bytes and time of a search.
+    """
     by_system: dict[str, list[LedgerEntry]] = defaultdict(list)
     for entry in ledger:
         by_system[entry.request.backend].append(entry)
     for system in systems:
-        yield _operations(record, system, by_system[system.entry.name])
+        own = by_system[system.entry.name]
+        searching = [e for e in own if e.request.operation.startswith("Search")]
+        searching = [e for e in searching if e.request.request_id not in apart]
+        yield _operations(record, system, own, [entry.request for entry in searching])
 
 
 def _operations(
-    record: EvaluationRecord, system: SystemOutcomes, requests: Sequence[LedgerEntry]
+    record: EvaluationRecord,
+    system: SystemOutcomes,
+    requests: Sequence[LedgerEntry],
+    searching: Sequence[RequestRecord],
 ) -> OpsResult:
     answers = [one.answer for one in system.answered]
     asked = [a for a in answers if not (a.failure and a.failure.stage is Stage.IMAGE)]
     answered = [a.answer_seconds for a in asked if not _request_failed(a.failure)]
-    searching = [e.request for e in requests if e.request.operation.startswith("Search")]
     sent = sum(request.bytes_sent for request in searching)
     return OpsResult(
         system=system.entry.name,

@@ -19,5 +19,5 @@ def share(estimate: EstimateResult) -> str:
         return f"{percent(estimate.value)} ({percent(ci.lo)} to {percent(ci.hi)}{few})"
     if estimate.errors == 0 and ci is not None:
         units = "people" if estimate.unit == "person" else estimate.unit
-        return f"none of {estimate.n} (at most {percent(ci.hi)}: {estimate.people} {units})"
+        return f"none of {estimate.n:,} (at most {percent(ci.hi)}: {estimate.people} {units})"
     return f"not known ({estimate.reason})"

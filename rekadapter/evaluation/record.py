@@ -85,6 +85,27 @@ class ComparisonPlan(Table):
     crossing: int = 0
 
 
+class MeasuredEyes(Table):
+    """Native pixels between the eyes of the largest face of a photograph; None: no face found."""
+
+    sha256: str
+    eye_px: float | None
+
+
+class SweepPlan(Table):
+    """The searches that are made again at fewer pixels between the eyes.
+
+    ``measured``: every photograph that may take part. ``min_side_px``: smaller pictures are put on
+    a gray canvas of that side, because a system takes none. ``finder`` found the faces.
+    """
+
+    eye_px: tuple[float, ...]
+    quality: int
+    min_side_px: int
+    finder: str
+    measured: tuple[MeasuredEyes, ...]
+
+
 class PriceTier(Table):
     """``usd`` a unit up to ``up_to`` units a month; None: without end."""
 
@@ -145,6 +166,7 @@ class EvaluationRecord(Table):
     warnings: tuple[str, ...] = ()
     synthetic: bool = False
     comparisons: ComparisonPlan | None = None
+    sweep: SweepPlan | None = None
 
     @property
     def only_pairs(self) -> bool:

@@ -17,6 +17,7 @@ from rekadapter.evaluation.one_to_one_results import OneToOneResult
 from rekadapter.evaluation.result_base import EstimateResult as EstimateResult  # noqa: PLC0414
 from rekadapter.evaluation.result_base import Result as Result  # noqa: PLC0414  known from here
 from rekadapter.evaluation.survey_results import SurveyResult
+from rekadapter.evaluation.sweep_results import SweepResult
 
 REPORT_SCHEMA_VERSION: Final = 1
 REPORT_FILE: Final = "report.json"
@@ -503,6 +504,7 @@ class EvaluationReport(Result):
     policy: tuple[PolicyResult, ...]
     time_to_alert: tuple[AlertTimeResult, ...]
     one_to_one: OneToOneResult | None = None
+    sweep: SweepResult | None = None
     equity: tuple[EquityResult, ...]
     cameras: tuple[CameraResult, ...]
     ops: tuple[OpsResult, ...]

@@ -51,6 +51,15 @@ class OneToOne(Table):
         return tuple(sorted({*self.targets, self.target_fmr}, reverse=True))
 
 
+class Sweep(Table):
+    """The resolution sweep: pixels between the eyes to try, JPEG quality, and the share of misses
+    that a camera may cost (without one, ``requirements.max_fnir``)."""
+
+    eye_px: tuple[Annotated[float, Field(ge=4, le=400)], ...] = (120, 80, 60, 40, 30, 20, 15, 10)
+    quality: int = Field(default=80, ge=20, le=95)
+    max_fnir: Share | None = None
+
+
 class CostInputs(Table):
     """The user's own figures. What is not given is not in the sum, and the report says so."""
 
@@ -148,6 +157,7 @@ class Rules(Table):
     camera_hours: dict[str, Amount] = Field(default_factory=dict)
     requirements: Requirements = Requirements()
     one_to_one: OneToOne = OneToOne()
+    sweep: Sweep = Sweep()
     cost: CostInputs = CostInputs()
     street: Street = Street()
     governance: Governance = Governance()
