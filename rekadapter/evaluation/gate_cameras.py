@@ -32,21 +32,24 @@ def judge_cameras(entry: SystemEntry, seen: Evidences) -> Finding:
 
 
 def _surveyed(survey: SurveyResult, seen: Evidences) -> Finding:
-    """Every camera of the test and of the survey; unfit fails, however few people passed."""
+    """Every camera of the test, or of the survey where the test names none; unfit fails, however
+    few people passed."""
     use = INVESTIGATION if seen.record.rules.mode == "investigation" else ALERTS
     rule = f"by the survey no camera is unfit for {use}, on enough people (limits: proposals)"
     keys = ("survey.cameras",)
-    verdicts = {one.id: one.verdict(use) for one in survey.cameras}
+    tested = {one.id for one in seen.cameras}
+    own = [one for one in survey.cameras if not tested or one.id in tested]
+    verdicts = {one.id: one.verdict(use) for one in own}
     unfit = [name for name, one in verdicts.items() if one.result == "unfit"]
     if unfit:
         why = verdicts[unfit[0]].why
         more = f"; also {', '.join(unfit[1:])}" if unfit[1:] else ""
         return Finding(FAIL, rule, f"{unfit[0]}: {why}{more}", keys)
-    absent = sorted({one.id for one in seen.cameras} - verdicts.keys())
+    absent = sorted(tested - verdicts.keys())
     if absent or not verdicts:
         why = f"not surveyed: {', '.join(absent)}" if absent else "the survey holds no camera"
         return Finding(UNKNOWN, rule, why, keys)
-    thin = [f"{one.id} ({one.why_not_enough})" for one in survey.cameras if not one.enough]
+    thin = [f"{one.id} ({one.why_not_enough})" for one in own if not one.enough]
     if thin:
         return Finding(UNKNOWN, rule, f"too few people passed: {', '.join(thin)}", keys)
     unknown = [name for name, one in verdicts.items() if one.result == "not known"]

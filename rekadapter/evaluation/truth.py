@@ -115,6 +115,8 @@ def _from_csv(file: Path) -> dict[str, object]:
     people: dict[str, dict[str, str]] = {}
     for row in rows:
         groups = {k.removeprefix("group:"): v for k, v in row.items() if _is_group(k) and v}
+        if row["person"] == UNKNOWN:
+            continue
         if people.setdefault(row["person"], groups) != groups:
             raise UsageError(f"{file}: '{row['person']}' has other groups in another row")
     return {
@@ -136,8 +138,10 @@ def _rows(file: Path) -> Iterator[Mapping[str, str]]:
             _refuse_columns(file, columns)
             for number, row in enumerate(reader, 2):
                 yield _row(file, number, row)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{file} cannot be read as a CSV in UTF-8: {error}") from error
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{file} is no CSV in UTF-8: {error}") from error
 
 
 def _refuse_columns(file: Path, columns: set[str]) -> None:

@@ -73,6 +73,14 @@ def test_a_toml_says_the_same_as_a_csv(tmp_path: Path) -> None:
     assert read_truth(table, ["lobby"]) == as_csv
 
 
+def test_people_without_a_name_may_be_of_any_group(tmp_path: Path) -> None:
+    rows = ("gallery,ann,,,,", "transit,unknown,lobby,1,3,f", "transit,unknown,lobby,2,4,m")
+    header = "role,person,camera,enters,leaves,group:sex"
+    truth = read_truth(csv(tmp_path / "t.csv", *rows, header=header), ["lobby"])
+    assert [one.nameless for one in truth.transits] == [True, True]
+    assert truth.people == ()
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [

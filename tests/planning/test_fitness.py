@@ -201,6 +201,11 @@ def test_the_gate_of_cameras_reads_the_survey(
     assert why in because
 
 
+def test_cameras_that_were_surveyed_and_not_tested_do_not_count() -> None:
+    other = camera(eyes=10.0).model_copy(update={"id": "yard"})
+    assert gate_of(report_with(a_survey(camera(eyes=80.0), other)))[0] == "pass"
+
+
 def test_without_a_survey_the_faces_of_the_run_decide() -> None:
     assert gate_of(report_with(None)) == ("fail", "too few pixels a face: lobby")
 
