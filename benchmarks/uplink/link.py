@@ -12,11 +12,12 @@ of 20 kB (crops) or 250 kB (frames) as base64.
   stands in it (what somebody else on this link waits for), and the rate believed.
 * step: cap 2 Mbit/s, the link goes 2 -> 0.5 -> 2 Mbit/s.
 * outage: cap 2 Mbit/s, the link stalls for 30 s.
+* beside: somebody else's TCP upload on the same link of 2 Mbit/s: what each gets.
 * shares: four cameras of weights 1, 1, 2 and 4, one of them with a crowd, on 1 Mbit/s, through the
   whole pipeline.
-* netns: cap, below, step and outage again between two network namespaces with ``tc tbf``, where
-  root allows it. Real packets and acknowledgments; counted by the interface, so with the headers
-  of TCP, IP and Ethernet, which the cap does not count: 4 to 5 % more.
+* netns: all but the shares again between two network namespaces with ``tc tbf``, where root allows
+  it. Real packets and acknowledgments; counted by the interface, so with the headers of TCP, IP and
+  Ethernet, which the cap does not count: 4 to 5 % more.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from namespaces import NotPossibleError, shaped_link
-from rig import MEGABIT, OpenLink, Rig, jpeg_of, largest_window, relay_link, rig
+from rig import MEGABIT, BulkUpload, OpenLink, Rig, jpeg_of, largest_window, relay_link, rig
 from shares import report_shares
 
 SIZES = (20_000, 250_000)
@@ -101,6 +102,21 @@ def outage(_rates: Sequence[float], _seconds: float, over: OpenLink) -> None:
         )
 
 
+def beside(_rates: Sequence[float], _seconds: float, over: OpenLink) -> None:
+    print("\nbeside: cap and link 2 Mbit/s, somebody else's TCP upload from 10 s to 40 s")
+    for size in SIZES:
+        with rig(over, 2 * MEGABIT, 2 * MEGABIT) as at:
+            other = BulkUpload(at.link.url)
+            with later((10, other.start), (40, other.stop)):
+                at.send(jpeg_of(size), 55)
+            theirs = other.carried(at.began + 15, at.began + 40) / 25 / MEGABIT / 2
+            all_of_it, after = at.used(15, 40, 2 * MEGABIT), at.used(45, 55, 2 * MEGABIT)
+        print(
+            f"{size // 1000:4d} kB: theirs {theirs:.0%}, ours {all_of_it - theirs:.0%}, queue "
+            f"{queue(at, 15, 40, 2)}; ours from 5 s after theirs {after:.0%}"
+        )
+
+
 def shares(_rates: Sequence[float], seconds: float, over: OpenLink) -> None:
     report_shares(max(60.0, 3 * seconds), over)
 
@@ -108,7 +124,7 @@ def shares(_rates: Sequence[float], seconds: float, over: OpenLink) -> None:
 def netns(rates: Sequence[float], seconds: float, _over: OpenLink) -> None:
     print("\nnetns: two network namespaces, veth, tc tbf, bytes as the interface counts them")
     try:
-        for part in (cap, below, step, outage):
+        for part in (cap, below, step, outage, beside):
             part(rates, seconds, shaped_link)
     except NotPossibleError as error:
         print(f"not possible here: {error}")
@@ -120,6 +136,7 @@ PARTS: dict[str, Part] = {
     "below": below,
     "step": step,
     "outage": outage,
+    "beside": beside,
     "shares": shares,
     "netns": netns,
 }

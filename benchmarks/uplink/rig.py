@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import socket
 import tempfile
 import threading
 import time
@@ -13,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -235,6 +237,36 @@ def rig(open_link: OpenLink, cap: float, link: float = float("inf")) -> Iterator
         finally:
             stop.set()
             recognizer.close()
+
+
+class BulkUpload:
+    """Somebody else on the same link: one TCP connection that sends as fast as it may."""
+
+    def __init__(self, url: str) -> None:
+        place = urlsplit(url)
+        self._address = (place.hostname or "", place.port or 0)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._send)
+        self.sent: list[Arrival] = []
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def carried(self, start: float, end: float) -> int:
+        """Bytes handed to the kernel between two times of ``time.monotonic``."""
+        return sum(one.size for one in self.sent if start <= one.at < end)
+
+    def _send(self) -> None:
+        with suppress(OSError), socket.create_connection(self._address, 5.0) as connection:
+            # a small buffer, so that what is handed over is about what leaves
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
+            connection.sendall(b"POST / HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n")
+            while not self._over.is_set():
+                self.sent.append(Arrival(time.monotonic(), connection.send(bytes(4_096))))
 
 
 def open_backend(

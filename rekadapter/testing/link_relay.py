@@ -8,6 +8,7 @@ as they do before a real bottleneck. Everything may change while it runs. Only I
 
 from __future__ import annotations
 
+import itertools
 import math
 import selectors
 import socket
@@ -136,6 +137,7 @@ class LinkRelay:
         self._pairs: set[_Pair] = set()
         self._arrivals: deque[Arrival] = deque(maxlen=_HISTORY)
         self._connections = 0
+        self._turns = itertools.count()
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._selector = selectors.DefaultSelector()
@@ -212,7 +214,9 @@ class LinkRelay:
     def _run(self) -> None:
         while not self._over.is_set():
             rate, fault = self._now_is()
-            ready = self._selector.select(_TICK_SECONDS)
+            # the one served first last time goes last, or it would fill the queue alone
+            ready = deque(self._selector.select(_TICK_SECONDS))
+            ready.rotate(-next(self._turns) % max(1, len(ready)))
             for key, _ in ready:
                 if key.fileobj is self._listener:
                     self._accept()

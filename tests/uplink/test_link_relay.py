@@ -90,6 +90,35 @@ def test_a_narrow_link_delays_and_loses_nothing(relay: LinkRelay) -> None:
     assert arrivals[-1].at - arrivals[0].at >= (100_000 - 65_536 - 32_768) / 200_000
 
 
+def test_who_sends_all_the_time_does_not_shut_out_the_others(relay: LinkRelay) -> None:
+    relay.set_rate(400_000.0)
+    over = threading.Event()
+    with connected(relay) as modest, connected(relay) as greedy:
+
+        def send() -> None:
+            while not over.is_set():
+                greedy.sendall(bytes(4_096))
+
+        def receive() -> None:
+            while greedy.recv(65_536):
+                pass
+
+        crew = [threading.Thread(target=send), threading.Thread(target=receive)]
+        for thread in crew:
+            thread.start()
+        try:
+            until = time.monotonic() + TIMEOUT
+            while relay.queued_bytes < 60_000 and time.monotonic() < until:
+                time.sleep(0.01)
+            modest.sendall(bytes(30_000))
+            assert received(modest, 30_000) == bytes(30_000)
+        finally:
+            over.set()
+            crew[0].join(TIMEOUT)
+            greedy.shutdown(socket.SHUT_WR)
+            crew[1].join(TIMEOUT)
+
+
 def test_it_tells_what_stands_in_its_queue(relay: LinkRelay) -> None:
     relay.set_rate(1.0)
     with connected(relay) as connection:
