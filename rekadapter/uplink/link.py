@@ -124,6 +124,7 @@ class LinkRate:
         self._rate = max(self.floor, min(ceiling / 4, _FIRST_RATE))
         self._phase = Phase.STARTUP
         self._too_much = math.inf
+        self._hardly_since = math.inf
         self._path = Delay(_PATH_TOLERANCE_SECONDS)
         self._answers = Delay(_ANSWER_TOLERANCE_SECONDS)
         self._delays = (self._path, self._answers)
@@ -289,7 +290,7 @@ class LinkRate:
         return self._path.queue_of(seconds, tolerance_seconds=_BACKLOG_TOLERANCE_SECONDS)
 
     def _transition(self, told: Round, now: float) -> None:
-        if told.queue is None or self._silent(told):
+        if told.queue is None or self._silent(told, now):
             return
         standing = told.queue.size > 1.0
         if self._phase is Phase.DRAIN:
@@ -301,10 +302,14 @@ class LinkRate:
         self._queue_before = standing
         self._arrived_before = told.arrived
 
-    def _silent(self, told: Round) -> bool:
-        """Hardly anything arrives of what is on its way: that is no rate, and time will tell
-        whether it is an outage."""
-        return self._in_flight > 0 and told.arrived < self.floor / 2
+    def _silent(self, told: Round, now: float) -> bool:
+        """Hardly anything arrives of what is on its way: that is no rate until it has gone on for
+        so long that it would be an outage."""
+        if self._in_flight == 0 or told.arrived >= self.floor / 2:
+            self._hardly_since = math.inf
+            return False
+        self._hardly_since = min(self._hardly_since, now)
+        return now - self._hardly_since < 2 * _SILENCE_SECONDS
 
     def _see_queue(self, told: Round, queue: float) -> None:
         believed = self._queue_before or queue > _CLEAR_QUEUE
@@ -391,7 +396,7 @@ class LinkRate:
         """Delays of what was sent before say how long the outage was, not how long the queue is."""
         self._phase = Phase.STARTUP
         self._rate = min(self._ceiling, max(self.floor, self._before_outage / 2))
-        self._too_much = math.inf
+        self._too_much = self._hardly_since = math.inf
         self._believed_since = now
         self._start_round(now)
         for delay in self._delays:

@@ -166,6 +166,15 @@ def test_a_trickle_of_acknowledgments_is_silence_and_not_a_rate() -> None:
     assert (doing(link), link.rate) == (Phase.STARTUP, CAP / 2)
 
 
+def test_a_link_that_gives_next_to_nothing_for_long_is_slow_and_not_silent() -> None:
+    link, at = steady()
+    link.sent(60_000, now=at)
+    for second in range(1, 13):
+        link.path_delay(float(second), now=at + second)
+        link.arrived(1_000, now=at + second)
+    assert (link.phase is not Phase.OUTAGE, link.rate) == (True, link.floor)
+
+
 def test_the_first_byte_after_an_outage_brings_half_the_rate_and_doubles() -> None:
     link, at = steady()
     link.sent(25_000, now=at)
