@@ -17,7 +17,7 @@ of 20 kB (crops) or 250 kB (frames) as base64.
   whole pipeline.
 * netns: all but the shares again between two network namespaces with ``tc tbf``, where root allows
   it. Real packets and acknowledgments; counted by the interface, so with the headers of TCP, IP and
-  Ethernet, which the cap does not count: 4 to 5 % more.
+  Ethernet, which the cap does not count: 5 to 7 % more.
 """
 
 from __future__ import annotations

@@ -92,8 +92,10 @@ class Answers:
     ages: dict[CameraId, dict[int, float]] = field(default_factory=dict)
     outcome: RunOutcome | None = None
 
-    def attributed_to(self, camera: CameraId, frame: int) -> AbstractContextManager[Spent | None]:
-        return self.log.ledger.attributed_to(camera, frame)
+    def attributed_to(
+        self, camera: CameraId, frame: int, *, late: bool = False
+    ) -> AbstractContextManager[Spent | None]:
+        return self.log.ledger.attributed_to(camera, frame, late=late)
 
     def observe(self, observation: Observation) -> None:
         if observation.age_seconds is not None:
