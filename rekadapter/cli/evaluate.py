@@ -14,8 +14,9 @@ from rekadapter.cli.output import print_table, remark, show_head
 from rekadapter.cli.session import Session
 from rekadapter.cli.standbys import REMOTE_WORKERS
 from rekadapter.errors import BackendError, UsageError
-from rekadapter.evaluation.dataset import check
+from rekadapter.evaluation.dataset import Dataset, check
 from rekadapter.evaluation.loaders import Layout, Loaded, load
+from rekadapter.evaluation.pair_planner import pair_needs
 from rekadapter.evaluation.planner import PlanRequest, Side, plan, reach, tested_share
 from rekadapter.evaluation.rates import share
 from rekadapter.evaluation.results import EvaluationReport, report_text
@@ -138,6 +139,9 @@ def _moved(rules: Rules, target_fpir: float | None, seed: int | None) -> Rules:
 
 
 def _show_plan(rules: Rules, loaded: Loaded | None) -> None:
+    if loaded is not None and loaded.dataset.pairs:
+        _show_pair_plan(rules, loaded.dataset)
+        return
     groups = 1
     if loaded is not None:
         labels = {label for one in loaded.dataset.people for label in one.groups}
@@ -163,6 +167,18 @@ def _show_plan(rules: Rules, loaded: Loaded | None) -> None:
             bound = reach(tested).clean_bound
             shows = "too few for any rate" if bound is None else f"at best: at most {bound:.2g}"
             remark(f"this data set: {people} {side}, {tested} of them tested on: {shows}")
+
+
+def _show_pair_plan(rules: Rules, dataset: Dataset) -> None:
+    needs = pair_needs(rules.one_to_one, rules.calibration_share)
+    kinds = {True: "of one person", False: "of two people"}
+    rows = [(n.claim, kinds[n.mated], f"{n.people:,}", f"{n.pairs:,}", n.rule) for n in needs]
+    columns = ("to", "compared are pairs", "people", "pairs", "by")
+    print_table("What each claim about comparisons needs", columns, rows)
+    for mated, kind in kinds.items():
+        own = [pair for pair in dataset.pairs if pair.mated == mated]
+        people = {sample.person for pair in own for sample in (pair.first, pair.second)}
+        remark(f"this data set: {len(own):,} pairs {kind}, of {len(people):,} people in all")
 
 
 def show_again(directory: Path, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from rekadapter.evaluation.accuracy import default_thresholds, settings_of
 from rekadapter.evaluation.answers import Stage
 from rekadapter.evaluation.comparison_plan import photographs_by_digest
-from rekadapter.evaluation.comparisons import SystemComparisons
+from rekadapter.evaluation.comparisons import ScoreSource, SystemComparisons
 from rekadapter.evaluation.demographics import (
     UNLABELED,
     GroupPoint,
@@ -352,12 +352,18 @@ def _sentence(one: SystemComparisons, operation: str) -> str:
             f"(largest difference {source.largest_difference or 0.0:.2g}, allowed "
             f"{source.tolerance:.2g})"
         )
-    text = f"{operation}, on {source.compared:,} pairs"
+    return f"{operation}, on {source.compared:,} pairs{_beside_searches(source)}"
+
+
+def _beside_searches(source: ScoreSource) -> str:
+    """Why a system's searches are not taken for comparisons."""
     if not source.checked:
-        return text
+        return ""
     if source.differing:
-        return f"{text}; its searches gave other scores on {source.differing} of {source.checked}"
-    return f"{text}; its searches agree on {source.checked}, but not every system's do"
+        return f"; its searches gave other scores on {source.differing} of {source.checked}"
+    if not source.searches_agree:
+        return f"; on {source.checked} its searches agree, too few to take them all for it"
+    return f"; its searches agree on {source.checked}, but not every system's do"
 
 
 def _latency(record: EvaluationRecord, one: SystemComparisons) -> ComparisonLatencyResult:

@@ -28,11 +28,12 @@ from rekadapter.evaluation.evaluation_plots import DetLine, det_plot
 from rekadapter.evaluation.loaders import Layout, load
 from rekadapter.evaluation.one_to_one_results import OneToOneResult
 from rekadapter.evaluation.outcomes import GroupLabel, PersonId
+from rekadapter.evaluation.pair_planner import pair_needs
 from rekadapter.evaluation.pair_split import PeoplePair, split_pairs
 from rekadapter.evaluation.protocol import SplitRule
 from rekadapter.evaluation.record import EvaluationRecord, Pseudonyms, SystemEntry, record_of
 from rekadapter.evaluation.results import EstimateResult, EvaluationReport
-from rekadapter.evaluation.rules import Rules
+from rekadapter.evaluation.rules import OneToOne, Rules
 from rekadapter.evaluation.synthetic import GroupModel, ScoreModel, SearchDesign
 from rekadapter.testing.comparisons import (
     PairDesign,
@@ -382,3 +383,29 @@ def test_a_curve_down_to_small_rates_names_them_on_its_axis() -> None:
     labels = re.findall(r">([\d.]+)</text>", drawn_line)
     assert {"0.003", "0.01", "0.1"} <= set(labels)
     assert "0.00" not in labels
+
+
+# --- the plan ---------------------------------------------------------------------------------
+
+
+def test_needs_of_pairs_grow_with_the_claim() -> None:
+    needs = {need.claim: need for need in pair_needs(OneToOne(target_fmr=0.001), 0.4)}
+    clean = needs["claim FMR at most 0.001"]
+    assert (clean.people, clean.pairs) == (4994, 2996 * 2995 // 2)
+    chosen = needs["choose a threshold at FMR 0.001 on calibration people"]
+    assert chosen.pairs == 10_000
+    assert chosen.people == 355  # 142 of them calibrate: 142 x 141 / 2 is the first above 10,000
+    assert needs["claim FNMR at most 0.05"].pairs == 60
+
+
+def test_the_plan_of_a_data_set_of_pairs_speaks_of_pairs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["evaluate", str(lfw(tmp_path)), "--layout", "lfw", "--plan"]) == 0
+    shown = capsys.readouterr()
+    assert "claim FMR at most 0.001" in shown.out
+    assert "3 pairs of two people, of 6 people in all" in shown.err
+
+
+def test_a_few_pairs_that_agree_are_said_to_be_too_few() -> None:
+    assert "too few to take them all" in section_of(searched(pairs=8)).sources[0].sentence

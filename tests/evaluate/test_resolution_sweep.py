@@ -25,6 +25,14 @@ from rekadapter.evaluation.record import (
 )
 from rekadapter.evaluation.results import EvaluationReport
 from rekadapter.evaluation.rules import Rules
+from rekadapter.evaluation.survey_results import (
+    ALERTS,
+    DETECTION,
+    INVESTIGATION,
+    SurveyCamera,
+    SurveyResult,
+    SurveyVerdict,
+)
 from rekadapter.evaluation.sweep_plan import (
     Faces,
     SweepRequest,
@@ -231,6 +239,32 @@ def test_searches_of_the_sweep_that_were_not_made_are_counted() -> None:
     searches = [item for item in stored.answers.items() if item[1].question.kind is Kind.SEARCH]
     section = sweep_of(replace(stored, answers=kept | dict(searches[:-7])))
     assert section.missing == 7
+
+
+def test_cameras_of_a_survey_stand_beside_the_misses_of_their_size() -> None:
+    survey = SurveyResult(
+        tool_version="test",
+        surveyed_at="2026-03-14",
+        detector="d",
+        cameras=tuple(a_camera(name, px) for name, px in (("door", 25.0), ("mast", 6.0))),
+    )
+    cameras = sweep_of(replace(made(40), survey=survey)).cameras
+    found = {(one.id, one.system): one.level_px for one in cameras}
+    assert found[("door", "alpha")] == found[("door", "beta")] == 20
+    assert found[("mast", "alpha")] is None
+    assert all(one.source == "survey" for one in cameras)
+
+
+def a_camera(name: str, median: float) -> SurveyCamera:
+    uses = (ALERTS, INVESTIGATION, DETECTION)
+    verdicts = tuple(SurveyVerdict(use=use, result="fit", why="") for use in uses)
+    return SurveyCamera(
+        id=name, width=1920, height=1080, seconds=60, frames=600, frames_per_second=10, looks=120,
+        people=40, faces=300, people_per_hour=2400, faces_per_hour=18000, eye_px_p10=median / 2,
+        eye_px_p50=median, eye_px_p90=2 * median, best_eye_px_p50=median, px_per_meter=None,
+        sharpness_p50=None, brightness_p50=None, checks=(), verdicts=verdicts, enough=True,
+        why_not_enough="",
+    )  # fmt: skip
 
 
 def test_no_sweep_is_said_so_and_how_to_get_one() -> None:

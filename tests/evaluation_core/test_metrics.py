@@ -44,6 +44,7 @@ from rekadapter.evaluation.outcomes import (
     SearchOutcome,
 )
 from rekadapter.evaluation.statistics import Evidence, Settings
+from rekadapter.evaluation.thresholds import threshold_at_fmr
 
 ANN, BOB, CAT, DAN = (PersonId(name) for name in ("ann", "bob", "cat", "dan"))
 NO_FACE = Failure("NO_FACE")
@@ -332,3 +333,17 @@ def test_pyeer_gives_the_same_rates_at_its_thresholds() -> None:
     for threshold, alarm, miss in zip(stats.thrs, stats.fmr, stats.fnmr, strict=True):
         assert fmr(table, float(threshold)).rate == pytest.approx(alarm)
         assert fnmr(table, float(threshold)).rate == pytest.approx(miss)
+
+
+@pytest.mark.parametrize("target", [0.1, 0.05, 0.01])
+def test_a_threshold_at_fixed_fmr_is_pyeers_or_the_next_false_score_above(target: float) -> None:
+    """pyeer takes any score for a threshold, this one only scores that a false match had."""
+    pyeer = pytest.importorskip("pyeer.eer_info", reason="pyeer is the oracle here")
+    rng = np.random.default_rng(11)
+    genuine, impostor = rng.normal(2, 1, 500), rng.normal(0, 1, 2000)
+    stats = pyeer.get_eer_stats(genuine, impostor)
+    theirs = {0.1: stats.fmr10_th, 0.05: stats.fmr20_th, 0.01: stats.fmr100_th}[target]
+    table = _compared(genuine, impostor)
+    choice = threshold_at_fmr(table, target, Evidence(min_people=1, min_errors=1))
+    assert choice.threshold == impostor[impostor >= theirs].min()
+    assert choice.achieved == pytest.approx(fmr(table, float(theirs)).rate)
