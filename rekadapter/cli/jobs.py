@@ -365,6 +365,8 @@ def record_of(backends: Sequence[OpenBackend], request: RunRequest) -> RunRecord
             "processors": str(os.cpu_count()),
             "system": platform.platform(),
             "python": platform.python_version(),
+            # which hour it was at the cameras: a budget may go by it
+            "utc_offset": datetime.now().astimezone().strftime("%z"),
         },
         versions={name: _version(name) for name in _VERSIONS},
         input_hashes={

@@ -32,6 +32,7 @@ FAINT: Final = "#c9d1d9"
 _SIZE_INCHES: Final = (5.4, 2.7)
 _MOST_POINTS: Final = 120
 _LOG_FROM_RATIO: Final = 10.0
+_SECONDS_FROM_MS: Final = 10_000.0
 _WIDEST_EYES_PX: Final = 160.0
 _STYLE: Final = {
     "svg.fonttype": "none",
@@ -100,18 +101,20 @@ def eye_distance_histogram(series: Sequence[Series], *, key: str, alt: str) -> s
 
 
 def latency_curves(series: Sequence[Series], *, key: str, alt: str) -> str | None:
-    """Share of frames answered within so many milliseconds; None of no frames."""
+    """Share of frames answered within so many milliseconds, or seconds where it took long; None of
+    no frames."""
     shown = [one for one in series if one.values]
     if not shown:
         return None
-    low = max(min(min(one.values) for one in shown), 1e-3)
-    high = max(max(one.values) for one in shown)
+    unit_ms, unit = (1000.0, "seconds") if _are_long(shown) else (1.0, "milliseconds")
+    low = max(min(min(one.values) for one in shown) / unit_ms, 1e-3)
+    high = max(max(one.values) for one in shown) / unit_ms
     logarithmic = high > _LOG_FROM_RATIO * low
     scale = " (log scale)" if logarithmic else ""
     with drawing(key) as figure:
-        axes = plot_axes(figure, f"milliseconds until the answer{scale}", "share of frames, %")
+        axes = plot_axes(figure, f"{unit} until the answer{scale}", "share of frames, %")
         for one in shown:
-            ordered = np.maximum(np.sort(one.values), 1e-3)
+            ordered = np.maximum(np.sort(one.values) / unit_ms, 1e-3)
             share = 100 * np.arange(1, len(ordered) + 1) / len(ordered)
             keep = np.unique(
                 np.linspace(0, len(ordered) - 1, min(len(ordered), _MOST_POINTS))
@@ -135,6 +138,11 @@ def latency_curves(series: Sequence[Series], *, key: str, alt: str) -> str | Non
         for percent in (50, 95):
             axes.axhline(percent, color=FAINT, linewidth=0.8, zorder=0)
         return embeddable(figure, alt)
+
+
+def _are_long(series: Sequence[Series]) -> bool:
+    """Whether milliseconds would be hard to read."""
+    return max(max(one.values) for one in series) >= _SECONDS_FROM_MS
 
 
 # --- drawing ----------------------------------------------------------------------------------

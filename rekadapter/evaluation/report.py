@@ -173,6 +173,7 @@ def _environment() -> Environment:
         "whole": _whole,
         "kbits": lambda bits: f"{bits / 1000:,.0f} kbit/s",
         "milliseconds": _milliseconds,
+        "duration": _duration,
         "megabytes": wording.megabytes,
         "dollars": wording.dollars,
         "scale": wording.scale_words,
@@ -371,6 +372,10 @@ def _milliseconds(value: float | None) -> str:
     if value is None:
         return "nothing to measure"
     return f"{value:,.0f} ms" if value >= 10 else f"{value:.1f} ms"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:,.1f} s" if seconds >= 1 else _milliseconds(1000 * seconds)
 
 
 def _frames_check(frames: FrameCounts) -> str:

@@ -51,6 +51,8 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
+    """A label in percent of the way."""
+
     left: float
     label: str
 
@@ -75,7 +77,7 @@ def timeline(
         key = (places[track.backend], track.decision.subject is None, str(answer))
         grouped[key].append(track)
     lanes = [_lane(key, grouped[key], span) for key in sorted(grouped)]
-    return Timeline(tuple(lanes[:_MOST_LANES]), _ticks(span), max(0, len(lanes) - _MOST_LANES))
+    return Timeline(tuple(lanes[:_MOST_LANES]), ticks_of(span), max(0, len(lanes) - _MOST_LANES))
 
 
 def _lane(key: tuple[int, bool, str], tracks: Sequence[TrackRecord], span: float) -> Lane:
@@ -106,7 +108,8 @@ def _bar(track: TrackRecord, span: float, row: int) -> Bar:
     return Bar(round(left, 2), round(right - left, 2), row, words)
 
 
-def _ticks(span: float) -> tuple[Tick, ...]:
+def ticks_of(span: float) -> tuple[Tick, ...]:
+    """Round seconds from 0 to ``span``."""
     steps = (m * 10.0**p for p in range(-1, 8) for m in (1, 2, 5))
     step = next(step for step in steps if span / step <= _MOST_TICKS)
     count = int(span / step) + 1

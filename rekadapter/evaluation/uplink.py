@@ -1,4 +1,5 @@
-"""The uplink over a run: the rate against the budget, and how old a frame was when it was answered.
+"""The uplink over a run: the rate against the budget, bytes by camera, and how old a frame was when
+it was answered.
 
 Everything is read from the ledger and the observations. A request's bytes count evenly from its
 start to its answer, its waits included, as its body is paced.
@@ -6,10 +7,10 @@ start to its answer, its waits included, as its body is paced.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,28 +27,38 @@ from rekadapter.evaluation.plots import (
     style_of,
 )
 from rekadapter.evaluation.summary import percentile
+from rekadapter.evaluation.uplink_cameras import CameraBars, camera_bars, frame_ages
 from rekadapter.observation import LedgerEntry, Observation, Run
-from rekadapter.types import CameraId
 from rekadapter.uplink.bucket import parse_rate
+from rekadapter.uplink.schedule import Schedule
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _MOST_BINS: Final = 300
+_WINDOW_SECONDS: Final = 10.0
+"""What a budget is held over."""
+_MINUTES_FROM_SECONDS: Final = 600.0
+_HOURS_FROM_SECONDS: Final = 7200.0
 
 
 @dataclass(frozen=True, slots=True)
 class RateOverTime:
     """Bits a second of each backend, one value for each ``bin_seconds`` from the first request on;
-    ``ceiling`` is the budget of all together, None where there was none."""
+    ``ceiling`` is the budget of all together, None where there was none. ``began`` is when the
+    first request was made."""
 
     bin_seconds: float
     backends: Mapping[str, tuple[float, ...]]
     ceiling: float | None
+    began: datetime
 
     @property
     def highest_window(self) -> float:
         """The most bits a second over any 10 s, all backends together; over the whole time, if that
         was less."""
         total = np.sum(list(self.backends.values()), axis=0)
-        width = min(len(total), max(1, round(10.0 / self.bin_seconds)))
+        width = min(len(total), max(1, round(_WINDOW_SECONDS / self.bin_seconds)))
         sums = np.convolve(total, np.ones(width), mode="valid") / width
         return float(sums.max(initial=0.0))
 
@@ -65,13 +76,16 @@ class FrameAge:
 @dataclass(frozen=True, slots=True)
 class UplinkSection:
     """What the report shows; the plots are SVG text, None where there is nothing to show. ``late``
-    are those of ``ages`` that waited on disk for the uplink."""
+    are those of ``ages`` that waited on disk for the uplink. ``budget`` says in words what was
+    allowed."""
 
     rate: RateOverTime
+    budget: str
     rate_plot: str | None
     ages: tuple[FrameAge, ...]
     late: tuple[FrameAge, ...]
     age_plot: str | None
+    cameras: CameraBars
 
 
 def uplink_section(run: Run) -> UplinkSection | None:
@@ -91,10 +105,12 @@ def uplink_section(run: Run) -> UplinkSection | None:
     alt = "Share of frames whose answer came within so many milliseconds of the frame."
     return UplinkSection(
         rate=rate,
-        rate_plot=_rate_plot(rate, names),
+        budget=_budget_words(run),
+        rate_plot=_rate_plot(rate, names, budget_over_time(run, rate)),
         ages=tuple(_age(name, ages[name]) for name in names if name in ages),
         late=tuple(_age(name, late[name]) for name in names if name in late),
         age_plot=latency_curves(series, key="frame-age", alt=alt),
+        cameras=camera_bars(run),
     )
 
 
@@ -113,6 +129,7 @@ def rate_over_time(entries: Sequence[LedgerEntry], ceiling: float | None) -> Rat
         bin_seconds,
         {name: tuple((8 * sums / bin_seconds).tolist()) for name, sums in backends.items()},
         ceiling,
+        first,
     )
 
 
@@ -143,17 +160,53 @@ def ceiling_of(run: Run) -> float | None:
         return None
 
 
+def budget_over_time(run: Run, rate: RateOverTime) -> tuple[float, ...] | None:
+    """The budget in bits a second, one value for each bin of ``rate``, infinite where only the link
+    set a limit; None without one, or where nobody knows which hour it was at the cameras."""
+    schedule, offset = _schedule(run), _local_offset(run)
+    bins = max(map(len, rate.backends.values()))
+    if schedule is None or (schedule.windows and offset is None):
+        return None
+    local = rate.began.astimezone(offset or UTC)
+    width = timedelta(seconds=rate.bin_seconds)
+    return tuple(8 * schedule.ceiling_at((local + n * width).time()) for n in range(bins))
+
+
+def _schedule(run: Run) -> Schedule | None:
+    stated = run.record.settings.get("uplink")
+    if not isinstance(stated, str):
+        return None
+    try:
+        return Schedule.parse(stated)
+    except ConfigError:  # a run directory of another origin
+        return None
+
+
+def _local_offset(run: Run) -> tzinfo | None:
+    try:
+        return datetime.strptime(run.record.host.get("utc_offset", ""), "%z").tzinfo
+    except ValueError:  # a run of before that was written down
+        return None
+
+
+def _budget_words(run: Run) -> str:
+    schedule, ceiling = _schedule(run), ceiling_of(run)
+    if ceiling is not None:
+        return f"The budget of all cameras together was {ceiling / 1000:,.0f} kbit/s."
+    if schedule is None:
+        return "No budget was set."
+    if schedule.windows:
+        stated = run.record.settings["uplink"]
+        return f"The budget of all cameras together went by the hour: {stated}."
+    return "No budget was set: what was sent followed the link."
+
+
 def _ages(observations: Sequence[Observation]) -> dict[str, tuple[float, ...]]:
     """Seconds by backend, each answered frame once, in the order of camera and frame."""
-    oldest: dict[tuple[str, CameraId, int], float] = {}
-    for seen in observations:
-        if seen.age_seconds is not None and seen.error is None:
-            key = (seen.backend, seen.camera, seen.frame)
-            oldest[key] = max(oldest.get(key, 0.0), seen.age_seconds)
-    found: dict[str, list[float]] = {}
-    for (backend, _, _), age in sorted(oldest.items()):
-        found.setdefault(backend, []).append(age)
-    return {backend: tuple(ages) for backend, ages in found.items()}
+    found: dict[str, tuple[float, ...]] = {}
+    for (_, backend), ages in frame_ages(observations).items():
+        found[backend] = (*found.get(backend, ()), *ages)
+    return found
 
 
 def _age(backend: str, seconds: Sequence[float]) -> FrameAge:
@@ -163,19 +216,63 @@ def _age(backend: str, seconds: Sequence[float]) -> FrameAge:
     return FrameAge(backend, len(seconds), median, slow)
 
 
-def _rate_plot(rate: RateOverTime, names: Sequence[str]) -> str:
+def _rate_plot(rate: RateOverTime, names: Sequence[str], budget: tuple[float, ...] | None) -> str:
+    """The backends on top of each other: together they have to stay under the budget."""
+    bins = max(map(len, rate.backends.values()))
+    unit_seconds, unit = _time_unit(bins * rate.bin_seconds)
+    edges = np.arange(bins + 1) * rate.bin_seconds / unit_seconds
     with drawing("uplink-rate") as figure:
-        axes = plot_axes(figure, "seconds since the first request", "kbit/s upwards")
-        for name, values in rate.backends.items():
-            place = names.index(name) if name in names else len(names)
-            edges = np.arange(len(values) + 1) * rate.bin_seconds
-            kbits = np.asarray(values) / 1000
-            axes.stairs(kbits, edges, color=color_of(place), linestyle=style_of(place))
-            axes.stairs(kbits, edges, color=color_of(place), fill=True, alpha=0.15)
-        if rate.ceiling is not None:
-            axes.axhline(rate.ceiling / 1000, color=QUIET, linestyle=(0, (4, 3)), linewidth=1.2)
-            axes.set_ylim(0, max(1.12 * rate.ceiling / 1000, axes.get_ylim()[1]))
-        else:
-            axes.set_ylim(bottom=0)
-        axes.set_xlim(left=0)
+        axes = plot_axes(figure, f"{unit} since the first request", "kbit/s upwards")
+        below = np.zeros(bins)
+        for place, name in _in_order(rate.backends, names):
+            top = below + _over_ten_seconds(rate.backends[name], rate.bin_seconds) / 1000
+            color = color_of(place)
+            axes.stairs(top, edges, baseline=below, color=color, fill=True, alpha=0.25)
+            axes.stairs(top, edges, color=color, linestyle=style_of(place))
+            below = top
+        highest = float(below.max(initial=0.0))
+        if budget is not None:
+            highest = max(highest, _draw_budget(axes, edges, budget))
+        axes.set_position((0.135, 0.19, 0.845, 0.76))  # room for thousands
+        axes.locator_params(axis="x", integer=True)
+        axes.yaxis.set_major_formatter("{x:,.0f}")
+        axes.set_ylim(0, 1.15 * highest or 1.0)
+        axes.set_xlim(0, edges[-1])
         return embeddable(figure, "Bits a second sent over the time of the run, and the budget.")
+
+
+def _over_ten_seconds(bits: Sequence[float], bin_seconds: float) -> NDArray[np.float64]:
+    """Averages over the ten seconds around each bin, or what there is of them at the ends: what a
+    budget is held over."""
+    half = int(_WINDOW_SECONDS / bin_seconds / 2)
+    sums = np.concatenate([[0.0], np.cumsum(bits)])
+    places = np.arange(len(bits))
+    first, last = np.maximum(places - half, 0), np.minimum(places + half + 1, len(bits))
+    means: NDArray[np.float64] = (sums[last] - sums[first]) / (last - first)
+    return means
+
+
+def _in_order(backends: Iterable[str], names: Sequence[str]) -> list[tuple[int, str]]:
+    """With each backend's place in the run; what the run does not name comes last."""
+    return sorted((names.index(one) if one in names else len(names), one) for one in backends)
+
+
+def _time_unit(seconds: float) -> tuple[float, str]:
+    if seconds > _HOURS_FROM_SECONDS:
+        return 3600.0, "hours"
+    return (60.0, "minutes") if seconds > _MINUTES_FROM_SECONDS else (1.0, "seconds")
+
+
+def _draw_budget(axes: Axes, edges: NDArray[np.floating[Any]], budget: tuple[float, ...]) -> float:
+    """A dashed line with its name, and gaps where there was no ceiling; returns its highest."""
+    kbits = np.asarray(budget) / 1000
+    known = np.where(np.isfinite(kbits), kbits, np.nan)
+    if np.isnan(known).all():
+        return 0.0
+    line = np.append(known, known[-1])
+    axes.step(edges, line, where="post", color=QUIET, linestyle=(0, (4, 3)), linewidth=1.2)
+    last = int(np.flatnonzero(~np.isnan(known))[-1])
+    label = axes.text(edges[last + 1], known[last], "budget", ha="right", va="bottom")
+    label.set(fontsize=9, color=QUIET)
+    label.set_bbox({"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1.0})
+    return float(np.nanmax(known))
