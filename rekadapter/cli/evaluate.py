@@ -181,9 +181,11 @@ def _show_pair_plan(rules: Rules, dataset: Dataset) -> None:
         remark(f"this data set: {len(own):,} pairs {kind}, of {len(people):,} people in all")
 
 
-def show_again(directory: Path, *, as_json: bool) -> None:
+def show_again(directory: Path, *, as_json: bool) -> EvaluationReport:
     """Measures stored answers anew, writes the report, and prints it."""
-    _show(written(directory, stopped=False), as_json=as_json)
+    done = written(directory, stopped=False)
+    _show(done, as_json=as_json)
+    return done.report
 
 
 def _show(done: Done, *, as_json: bool) -> None:

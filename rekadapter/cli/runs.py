@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from rekadapter.cli import jobs
-from rekadapter.cli.evaluate import show_again
+from rekadapter.cli.evaluate import LayoutOption, show_again
+from rekadapter.cli.failures import FailureRequest, ShowFailures, Unblurred, show_failures
 from rekadapter.cli.feed_reports import (
     RulesFile,
     RunResult,
@@ -40,6 +41,7 @@ from rekadapter.cli.run_metrics import MetricsAddress
 from rekadapter.cli.session import Session
 from rekadapter.cli.summary import show_summary
 from rekadapter.errors import UsageError
+from rekadapter.evaluation.loaders import Layout
 from rekadapter.evaluation.record import EVALUATION_FILE
 from rekadapter.evaluation.survey_results import SURVEY_FILE, read_survey
 from rekadapter.feeds import load_feeds
@@ -213,14 +215,19 @@ def compare(
 
 
 def report(
+    context: typer.Context,
     run_directory: Annotated[Path, typer.Argument(help="What run, compare or evaluate wrote.")],
     truth: TruthFile = None,
     rules: RulesFile = None,
     survey: SurveyFile = None,
+    failures: ShowFailures = None,
+    layout: LayoutOption = Layout.AUTO,
+    unblurred: Unblurred = False,
     as_json: AsJson = False,
 ) -> None:
     """Count a run or an evaluation again and write its report anew; nothing is asked again."""
     surveyed = read_survey(survey) if survey else None
+    gallery = FailureRequest.of(failures, layout, unblurred=unblurred)
     if (run_directory / EVALUATION_FILE).is_file():
         if truth or rules:
             raise UsageError(
@@ -229,8 +236,12 @@ def report(
             )
         keep_survey(run_directory, surveyed)
         note_given(run_directory, (SURVEY_FILE,) if surveyed else ())
-        show_again(run_directory, as_json=as_json)
+        evaluated = show_again(run_directory, as_json=as_json)
+        if gallery is not None:
+            show_failures(context.obj, run_directory, evaluated, gallery)
         return
+    if gallery is not None:
+        raise UsageError(f"{run_directory} is a run on feeds: it keeps no photographs to show")
     add_to(run_directory, truth, rules, surveyed)
     _show(written_up(run_directory), as_json=as_json)
 
