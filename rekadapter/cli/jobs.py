@@ -212,12 +212,12 @@ def run_opened(
         RekadapterError: what kept the run from finishing; the directory is written first.
     """
     refuse_unknown_names("--mode", request.modes, [backend.name for backend in backends])
+    refuse_useless_spool(backends, request.spool_bytes)
     feeds = [open_feed(spec) for spec in request.feeds]
     with watched(uplink.ledger, uplink.pacer, request.metrics) as progress:
         for backend in backends:
             # a missing gallery or refused credentials are said before a directory is made
             backend.recognizer.describe_gallery(request.gallery)
-        refuse_useless_spool(backends, request.spool_bytes)
         directory = RunDirectory.create(request.out, record_of(backends, request), uplink.ledger)
         keep_inputs(request.out, request.given, backends, feeds)
         directory.given(*GIVEN_FILES)

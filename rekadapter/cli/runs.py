@@ -243,7 +243,7 @@ def report(
     if gallery is not None:
         raise UsageError(f"{run_directory} is a run on feeds: it keeps no photographs to show")
     add_to(run_directory, truth, rules, surveyed)
-    _show(written_up(run_directory), as_json=as_json)
+    show_result(written_up(run_directory), as_json=as_json)
 
 
 def seconds_of(duration: str) -> float:
@@ -299,24 +299,26 @@ def _metrics(address: str | None, *, allowed: bool) -> MetricsAddress | None:
 
 
 def _finish_run(result: RunResult, *, as_json: bool) -> None:
-    _show(result, as_json=as_json)
+    show_result(result, as_json=as_json)
     if result.summary.state == "interrupted":
         remark("the run was interrupted; what was done until then is kept")
         raise typer.Exit(INTERRUPTED)
-    _say_what_waits(result)
+    say_what_waits(result, result.directory)
     refuse_nothing(result.directory, result.summary)
 
 
-def _say_what_waits(result: RunResult) -> None:
+def say_what_waits(result: RunResult, directory: Path) -> None:
+    """How many frames wait in the spool of a run's directory, and what to do about it."""
     causes = [total.frames.dropped or {} for total in result.summary.totals]
     if waiting := sum(dropped.get(SPOOLED, 0) for dropped in causes):
         remark(
-            f"{waiting} frames wait for the uplink: rekadapter spool drain {result.directory} asks "
+            f"{waiting} frames wait for the uplink: rekadapter spool drain {directory} asks "
             "about them"
         )
 
 
-def _show(result: RunResult, *, as_json: bool) -> None:
+def show_result(result: RunResult, *, as_json: bool) -> None:
+    """What a run came to, and where it is written."""
     if as_json:
         print_json(result.summary)
     else:

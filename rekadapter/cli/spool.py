@@ -19,10 +19,9 @@ from rekadapter.cli.nothing import refuse_nothing
 from rekadapter.cli.options import INTERRUPTED, AsJson
 from rekadapter.cli.output import print_json, print_table, remark
 from rekadapter.cli.pricing import request_price
-from rekadapter.cli.runs import MaxUsdPerHour, MaxUsdPerMonth, Out
+from rekadapter.cli.runs import MaxUsdPerHour, MaxUsdPerMonth, Out, say_what_waits, show_result
 from rekadapter.cli.session import OpenBackend, Session
 from rekadapter.cli.standbys import remove_if_empty, spool_folder, standby_of
-from rekadapter.cli.summary import show_summary
 from rekadapter.cli.watching import watched
 from rekadapter.draining import drain as drain_lane
 from rekadapter.draining import feeds_of
@@ -111,13 +110,9 @@ def drain(
     )
     result = _drained(session, left, request)
     remove_if_empty(run_directory)
-    if as_json:
-        print_json(result.summary)
-    else:
-        show_summary(result.summary)
-    remark(f"report: {result.report}")
+    show_result(result, as_json=as_json)
+    say_what_waits(result, run_directory)
     if result.summary.state == "interrupted":
-        remark("it was interrupted; what was not asked about waits on")
         raise typer.Exit(INTERRUPTED)
     refuse_nothing(result.directory, result.summary)
 

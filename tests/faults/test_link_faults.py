@@ -44,6 +44,7 @@ class Rig:
     recognizer: Recognizer
     log: KeptLog
     stop: threading.Event
+    pacer: UplinkPacer
 
     def run(self, *feeds: FakeFeed, workers: int = 2) -> tuple[RunOutcome, ListSink]:
         sink = ListSink()
@@ -81,7 +82,7 @@ def rig_at(folder: Path, *, rate: float = WIDE, link: float = float("inf")) -> I
             }
             recognizer = open_rekognition("cloud", options, context)
             try:
-                yield Rig(relay, recognizer, log, stop)
+                yield Rig(relay, recognizer, log, stop, pacer)
             finally:
                 recognizer.close()
 
