@@ -418,6 +418,15 @@ def test_what_is_left_at_the_end_is_tried_once_more_and_told(
     assert "lifecycle" in caplog.text
 
 
+def test_an_answer_does_not_wait_long_for_a_deletion(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.s3.always["DeleteObject"] = Fault("SlowDown", 503)
+    identify(site.open(deadline_seconds=0.001))
+    assert "1 left so far" in caplog.text
+    assert site.log.records[-1].operation == "DeleteObject"
+
+
 def test_where_deleting_is_denied_no_further_image_is_put(site: Site) -> None:
     site.s3.always["DeleteObject"] = DENIED
     cloud = site.open()

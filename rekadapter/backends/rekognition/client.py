@@ -31,7 +31,12 @@ from rekadapter.backends.rekognition.prices import STORED_VIDEO, PriceList
 from rekadapter.backends.rekognition.recognizer import RekognitionRecognizer, Setup
 from rekadapter.backends.rekognition.retry import RetryPolicy
 from rekadapter.backends.rekognition.s3_errors import S3
-from rekadapter.backends.rekognition.transport import BucketPlace, ImageBucket, ImageTransport
+from rekadapter.backends.rekognition.transport import (
+    DELETE_SECONDS,
+    BucketPlace,
+    ImageBucket,
+    ImageTransport,
+)
 from rekadapter.backends.rekognition.wire import Wire
 from rekadapter.errors import ConfigError, CredentialsError, StoppedError
 from rekadapter.recognizer import BackendContext
@@ -61,14 +66,14 @@ def open_recognizer(
     if chosen.s3_bucket is not None:
         s3 = open_s3_client(name, chosen, session)
         wire.attach(s3)
-        storing = Caller(
-            s3,
-            replace(account, service=S3),
-            wire=wire,
-            limiter=RequestLimiter({}),
-            retry=retry,
+        at_s3, unlimited = replace(account, service=S3), RequestLimiter({})
+        soon = replace(retry, deadline_seconds=min(DELETE_SECONDS, chosen.deadline_seconds))
+        bucket = ImageBucket(
+            Caller(s3, at_s3, wire=wire, limiter=unlimited, retry=retry),
+            Caller(s3, at_s3, wire=wire, limiter=unlimited, retry=soon),
+            _place(chosen, chosen.s3_bucket),
+            stop=context.stop,
         )
-        bucket = ImageBucket(storing, _place(chosen, chosen.s3_bucket), stop=context.stop)
     limits = ImageLimits(chosen.image_bytes_allowed, chosen.jpeg_quality)
     minute = prices.price_of(STORED_VIDEO, region)
     setup = Setup(

@@ -31,6 +31,10 @@ logger = logging.getLogger(__name__)
 _KEY_BYTES: Final = 16
 """Random bytes of a key: as many as a UUID has, and all of them random."""
 
+DELETE_SECONDS: Final = 5.0
+"""How long deleting is tried at a time: what is left then is tried again after the next image, and
+nobody waits for it while the uplink is gone."""
+
 
 @dataclass(frozen=True, slots=True)
 class BucketPlace:
@@ -64,9 +68,13 @@ class _Stored:
 class ImageBucket:
     """Puts images into a bucket and takes them out again; safe to use from several threads."""
 
-    def __init__(self, caller: Caller, place: BucketPlace, *, stop: threading.Event) -> None:
-        """``stop`` ends a run: images are deleted all the same, without waiting for the uplink."""
-        self._caller = caller
+    def __init__(
+        self, putting: Caller, deleting: Caller, place: BucketPlace, *, stop: threading.Event
+    ) -> None:
+        """Both callers have the same client; ``deleting`` shall give up soon, as another try comes.
+        ``stop`` ends a run: images are deleted all the same, without waiting for the uplink."""
+        self._putting = putting
+        self._deleting = deleting
         self._place = place
         self._stop = stop
         self._lock = threading.Lock()
@@ -115,11 +123,11 @@ class ImageBucket:
                 left,
                 self._place,
             )
-        self._caller.close()
+        self._putting.close()
 
     def _put(self, stored: _Stored, data: bytes, tally: Tally) -> _Stored:
         parameters = {**self._named(stored), "Body": data, **self._place.headers}
-        answer = self._caller.call(
+        answer = self._putting.call(
             Request("PutObject", parameters, f"bucket '{self._place.bucket}'"), tally
         )
         version = answer.data.get("VersionId")
@@ -176,12 +184,12 @@ class ImageBucket:
         request = Request("DeleteObject", self._named(stored), f"bucket '{self._place.bucket}'")
         if not self._stop.is_set():
             try:
-                self._caller.call(request)
+                self._deleting.call(request)
             except StoppedError:
                 logger.debug("stopped while an image was to be deleted: it is deleted at once")
             else:
                 return
-        self._caller.call(request, paced=False)
+        self._deleting.call(request, paced=False)
 
     def _keep_in_mind(self, stored: _Stored, error: RekadapterError) -> None:
         with self._lock:
