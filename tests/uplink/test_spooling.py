@@ -366,7 +366,9 @@ def test_a_person_of_the_outage_is_one_track_named_by_late_pictures(rig: Rig) ->
     # what waits is as good as sent: only a clearly better picture joins it
     assert 1 <= len(rig.cloud.answered) <= 6
     assert {seen.track for seen in rig.sink.observations} == {track.track}
-    assert all(seen.late for seen in rig.sink.observations)
+    # the last picture may not have been spooled yet when the link was mended
+    assert sum(not seen.late for seen in rig.sink.observations) <= 1
+    assert any(seen.late for seen in rig.sink.observations)
 
 
 def test_a_person_whose_pictures_still_wait_is_unknown_and_not_asked(rig: Rig) -> None:
