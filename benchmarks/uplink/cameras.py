@@ -564,7 +564,7 @@ def plot(rows: Sequence[Row]) -> str:
     with drawing("four-cameras") as figure:
         figure.set_size_inches(9.0, 6.4)
         for place, (label, measure) in enumerate(panels):
-            left, bottom = 0.09 + 0.5 * (place % 2), 0.59 - 0.49 * (place // 2)
+            left, bottom = 0.1 + 0.5 * (place % 2), 0.59 - 0.49 * (place // 2)
             axes = figure.add_axes((left, bottom, 0.4, 0.38))
             axes.set_xlabel("uplink of four cameras, Mbit/s (log)")
             axes.set_ylabel(label)

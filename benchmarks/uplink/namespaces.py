@@ -121,8 +121,8 @@ def shaped_link(rate: float) -> Iterator[Link]:
     client, service = (f"{_PREFIX}-{os.getpid()}-{end}" for end in ("client", "service"))
     with ExitStack() as undo:
         for name in (client, service):
+            undo.callback(_remove, name)  # before: the end may come at any moment
             run("ip", "netns", "add", name)
-            undo.callback(_remove, name)
         _connect(client, service)
         link = ShapedLink(client, service, "")
         link.set_rate(rate)
