@@ -1,6 +1,6 @@
 """The service as an ASGI app: what a request passes before the service sees it.
 
-In this order: room for one more, the head's signature, the body, the body's signature, the key's
+In this order: the head's signature, room for one more, the body, the body's signature, the key's
 grants; then ``RekognitionService.handle`` in a worker thread.
 """
 
@@ -75,7 +75,9 @@ class ServerSettings:
     """How much a server takes on at once, and whom it serves.
 
     ``workers`` requests are handled at a time, up to ``max_in_flight`` are held (each may be
-    ``max_body_bytes``); the next is told to come back after ``retry_after_ms``.
+    ``max_body_bytes``); the next is told to come back after ``retry_after_ms``. Of connections
+    ``max_connections`` are held: 512 where it is None, or fewer where the process may not have that
+    many files open.
 
     With ``keys`` every request has to be signed with one of them; without, no signature is looked
     at, requests belong to ``account``, and ``region`` counts where none is signed.
@@ -86,6 +88,7 @@ class ServerSettings:
     workers: int = field(default_factory=lambda: max(4, os.cpu_count() or 1))
     max_in_flight: int = 64
     max_body_bytes: int = MAX_BODY_BYTES
+    max_connections: int | None = None
     body_timeout_seconds: float = 60.0
     retry_after_ms: int = 500
     account: str = "123456789012"
@@ -97,6 +100,8 @@ class ServerSettings:
     def __post_init__(self) -> None:
         if not 1 <= self.workers <= self.max_in_flight or self.max_body_bytes < 1:
             raise ConfigError("a server needs 1 <= workers <= max_in_flight and a body limit")
+        if self.max_connections is not None and self.max_connections < 1:
+            raise ConfigError("a server needs room for one connection at least")
         if self.retry_after_ms < 0 or self.body_timeout_seconds <= 0:
             raise ConfigError("retry_after_ms and body_timeout_seconds cannot be negative")
         if not re.fullmatch(r"\d{12}", self.account):
@@ -115,9 +120,11 @@ class ServerSettings:
 
 
 class ServiceApp(Starlette):
-    """The app. ``signed`` tells whether requests without a valid signature are refused."""
+    """The app. ``signed`` tells whether requests without a valid signature are refused,
+    ``max_connections`` how many a server should hold."""
 
     signed: bool = False
+    max_connections: int | None = None
 
 
 def create_app(
@@ -146,6 +153,7 @@ def create_app(
     app = ServiceApp(routes=routes, lifespan=lifespan, middleware=_cors(given))
     app.router.default = endpoint  # a request target without a path, such as that of OPTIONS *
     app.signed = given.keys is not None
+    app.max_connections = given.max_connections
     return app
 
 
@@ -239,18 +247,20 @@ class _Endpoint:
         return answer
 
     async def _admitted(self, request: Request, exchange: Exchange) -> ServiceAnswer:
+        head = _received(request)
+        claim = await self._claim(head, request, exchange)  # who may not come in takes no room
         if self._in_flight >= self._settings.max_in_flight:
             await self._read(request, exchange, limit=0)
             raise _TurnedAwayError(faults.overloaded(self._settings.retry_after_ms))
         self._in_flight += 1
         try:
-            return await self._handled(request, exchange)
+            return await self._handled(head, claim, request, exchange)
         finally:
             self._in_flight -= 1
 
-    async def _handled(self, request: Request, exchange: Exchange) -> ServiceAnswer:
-        head = _received(request)
-        claim = await self._claim(head, request, exchange)
+    async def _handled(
+        self, head: ReceivedRequest, claim: Claim | None, request: Request, exchange: Exchange
+    ) -> ServiceAnswer:
         body = await self._read(request, exchange, limit=self._settings.max_body_bytes)
         if body is None:
             raise _TurnedAwayError(faults.image_too_large().fault)

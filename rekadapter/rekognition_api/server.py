@@ -30,6 +30,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from rekadapter.errors import BackendError, ConfigError
 from rekadapter.rekognition_api.faults import Fault
 from rekadapter.rekognition_api.http_app import ServerSettings, ServiceApp, create_app
+from rekadapter.rekognition_api.listening import ACCEPTED_AT_ONCE, BoundedListener
 
 __all__ = [
     "ServerSettings",
@@ -114,6 +115,10 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _most_connections(app: ASGIApp) -> int | None:
+    return app.max_connections if isinstance(app, ServiceApp) else None
+
+
 def _is_signed(app: ASGIApp) -> bool:
     return isinstance(app, ServiceApp) and app.signed
 
@@ -160,9 +165,10 @@ def serve_forever(
     if not insecure:
         _check_exposure(app, host, tls)
     served = app if insecure or _is_signed(app) else _LoopbackNames(app)
-    with _listening(host, port) as listener:
+    with BoundedListener(host, port, most=_most_connections(app)) as listener:
         url = _url(host, listener, tls)
-        server = _SignalingServer(_config(served, tls), lambda: announce and announce(url))
+        config = _config(listener.watched(served), tls)
+        server = _SignalingServer(config, lambda: announce and announce(url))
         try:
             with _terminated_like_interrupted():
                 server.run(sockets=[listener])
@@ -204,12 +210,13 @@ class ServiceServer:
         """``insecure`` and what is refused without it: see ``serve_forever``."""
         if not insecure:
             _check_exposure(app, host, tls)
-        served = app if insecure or _is_signed(app) else _LoopbackNames(app)
+        self._app = app if insecure or _is_signed(app) else _LoopbackNames(app)
+        self._most = _most_connections(app)
         self._address = (host, port)
         self._tls = tls
         self._settled = threading.Event()
-        self._server = _SignalingServer(_config(served, tls), self._settled.set)
-        self._listener: socket.socket | None = None
+        self._server: _SignalingServer | None = None
+        self._listener: BoundedListener | None = None
         self._thread: threading.Thread | None = None
         self._url = ""
 
@@ -219,13 +226,17 @@ class ServiceServer:
         return self._url
 
     def __enter__(self) -> Self:
-        self._listener = _listening(*self._address)
-        self._url = _url(self._address[0], self._listener, self._tls)
+        listener = BoundedListener(*self._address, most=self._most)
+        self._url = _url(self._address[0], listener, self._tls)
+        server = _SignalingServer(
+            _config(listener.watched(self._app), self._tls), self._settled.set
+        )
+        self._listener, self._server = listener, server
         self._thread = threading.Thread(
-            target=self._run, args=(self._listener,), name="rekognition-api", daemon=True
+            target=self._run, args=(server, listener), name="rekognition-api", daemon=True
         )
         self._thread.start()
-        if not self._settled.wait(_START_SECONDS) or not self._server.started:
+        if not self._settled.wait(_START_SECONDS) or not server.started:
             self.stop()
             raise BackendError("the Rekognition-compatible service did not start: see the log")
         return self
@@ -240,15 +251,16 @@ class ServiceServer:
 
     def stop(self) -> None:
         """Lets requests under way finish, then ends the thread. May be called twice."""
-        self._server.should_exit = True
+        if self._server is not None:
+            self._server.should_exit = True
         if self._thread is not None:
             self._thread.join()
         if self._listener is not None:
             self._listener.close()
 
-    def _run(self, listener: socket.socket) -> None:
+    def _run(self, server: _SignalingServer, listener: socket.socket) -> None:
         try:
-            self._server.run(sockets=[listener])
+            server.run(sockets=[listener])
         except SystemExit:  # uvicorn's way to say that the app did not start; it has logged why
             logger.debug("the server left before it served")
         finally:
@@ -271,6 +283,8 @@ class _SignalingServer(uvicorn.Server):
 def _config(app: ASGIApp, tls: TlsFiles | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        loop="asyncio",  # another might not ask the listener, which bounds the connections
+        backlog=ACCEPTED_AT_ONCE,
         http="h11",  # one parser wherever it runs: signatures depend on the path as it came
         proxy_headers=False,
         log_config=None,
@@ -289,19 +303,3 @@ def _config(app: ASGIApp, tls: TlsFiles | None) -> uvicorn.Config:
 def _url(host: str, listener: socket.socket, tls: TlsFiles | None) -> str:
     name = f"[{host}]" if ":" in host else host
     return f"{'https' if tls else 'http'}://{name}:{listener.getsockname()[1]}"
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle's algorithm off only where the protocol is named: without it every answer
-    # waits 40 ms for the client's delayed acknowledgement.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise ConfigError(
-            f"{host}:{port} cannot be served on ({error.strerror}): choose another port or host"
-        ) from error
-    return listener

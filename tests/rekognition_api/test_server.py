@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Literal
 
 import boto3
@@ -24,10 +24,10 @@ from starlette.applications import Starlette
 from rekadapter.backends.memory import MemoryRecognizer
 from rekadapter.errors import BackendError, ConfigError, ServiceUnavailableError, ThrottledError
 from rekadapter.imaging import Image
+from rekadapter.rekognition_api.listening import BoundedListener
 from rekadapter.rekognition_api.server import (
     ServerSettings,
     ServiceServer,
-    _listening,
     create_app,
     is_loopback,
     serve_forever,
@@ -368,6 +368,49 @@ def test_a_body_that_never_comes_is_given_up() -> None:
                 answer += received
 
 
+def _idle(url: str) -> socket.socket:
+    port = httpx.URL(url).port
+    assert port is not None
+    return socket.create_connection(("127.0.0.1", port), timeout=10)
+
+
+def test_clients_that_never_ask_are_displaced_by_those_who_do() -> None:
+    settings = ServerSettings(workers=1, max_in_flight=1, max_connections=4)
+    app = create_app(RekognitionService(MemoryRecognizer()), settings)
+    with ServiceServer(app) as server, ExitStack() as stack:
+        silent = [stack.enter_context(_idle(server.url)) for _ in range(12)]
+        for one in silent[::2]:
+            with suppress(OSError):  # displaced already
+                one.sendall(b"POST / HT")
+        assert httpx.get(f"{server.url}/healthz").status_code == 200
+        assert [_left(one) for one in silent[:8]] == [b""] * 8
+
+
+def _left(one: socket.socket) -> bytes:
+    """What comes until the other side closes."""
+    try:
+        return one.recv(1)
+    except ConnectionError:
+        return b""
+
+
+def test_a_request_under_way_is_not_displaced(material: ContractMaterial) -> None:
+    slow = Slow()
+    settings = ServerSettings(workers=1, max_in_flight=1, max_connections=1)
+    with (
+        ServiceServer(create_app(RekognitionService(slow), settings)) as server,
+        httpx.Client(base_url=server.url) as http,
+        ThreadPoolExecutor(1) as pool,
+        ExitStack() as stack,
+    ):
+        held = pool.submit(_detect, http, _detect_body(material))
+        slow.entered.acquire()
+        others = [stack.enter_context(_idle(server.url)) for _ in range(3)]
+        assert [_left(one) for one in others] == [b""] * 3
+        slow.go.set()
+        assert held.result().status_code == 200
+
+
 def test_many_clients_at_once_lose_nothing(url: str, material: ContractMaterial) -> None:
     body = _detect_body(material)
     with httpx.Client(base_url=url) as http, ThreadPoolExecutor(16) as pool:
@@ -435,7 +478,7 @@ def _wait_until_served(port: int) -> None:
 
 def test_answers_are_sent_at_once() -> None:
     # Headers and body are two writes: with Nagle's algorithm each answer would take 40 ms longer.
-    with _listening("127.0.0.1", 0) as listener:
+    with BoundedListener("127.0.0.1", 0) as listener:
         assert listener.proto == socket.IPPROTO_TCP
 
 

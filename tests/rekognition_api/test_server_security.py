@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -185,6 +186,26 @@ def test_boto3_at_a_base_path_is_served(plain: Served) -> None:
     client = _client(Served(f"{plain.url}/base/a%20b"))
     assert client.list_collections()["CollectionIds"] == []
     client.close()
+
+
+def test_a_stranger_who_dawdles_takes_no_room_from_others() -> None:
+    settings = ServerSettings(keys=keyring(), workers=1, max_in_flight=1)
+    app = create_app(RekognitionService(MemoryRecognizer()), settings)
+    with ServiceServer(app) as server:
+        address = httpx.URL(server.url)
+        with socket.create_connection((address.host, address.port or 0), timeout=10) as stranger:
+            stranger.sendall(
+                b"POST / HTTP/1.1\r\nHost: localhost\r\n"
+                b"Expect: 100-continue\r\nContent-Length: 9\r\n\r\n"
+            )
+            assert b"100" in stranger.recv(64)  # its body is being waited for
+            assert _client(Served(server.url)).list_collections()["CollectionIds"] == []
+            stranger.sendall(b"x" * 9)
+            answer = b""
+            while b"MissingAuthenticationTokenException" not in answer:
+                received = stranger.recv(4096)
+                assert received, answer
+                answer += received
 
 
 def test_a_large_body_is_verified(plain: Served) -> None:
