@@ -52,7 +52,7 @@ from rekadapter.evaluation.results import REPORT_FILE, EvaluationReport
 from rekadapter.evaluation.rules import Rules
 from rekadapter.evaluation.runner import Inputs, Options, SystemUnderTest, collect, pending
 from rekadapter.observation import LedgerEntry
-from rekadapter.sinks.audit import Head
+from rekadapter.sinks.audit import Head, Reported, states_of
 from rekadapter.sinks.audit_report import note_report
 
 
@@ -194,7 +194,9 @@ def written(directory: Path, *, stopped: bool) -> Done:
     """Measures stored answers and writes report and page."""
     report = write_report(directory)
     page = write_page(directory, report)
-    head = note_report(directory, __version__, SOURCES, (REPORT_FILE, PAGE_FILE))
+    pages = states_of(directory, (REPORT_FILE, PAGE_FILE))
+    reported = Reported(__version__, states_of(directory, SOURCES), pages)
+    head = note_report(directory, reported, report.run.doubts)
     return Done(directory, page, report, head, stopped)
 
 

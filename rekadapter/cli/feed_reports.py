@@ -38,7 +38,7 @@ from rekadapter.evaluation.survey_results import (
 from rekadapter.evaluation.transits import refuse_strangers
 from rekadapter.evaluation.truth import Truth, read_truth
 from rekadapter.feeds import Feed
-from rekadapter.sinks.audit import Head
+from rekadapter.sinks.audit import Head, Reported, states_of
 from rekadapter.sinks.audit_report import note_given, note_report
 from rekadapter.sinks.run_directory import (
     LEDGER_FILE,
@@ -171,17 +171,19 @@ def written_up(directory: Path) -> RunResult:
         UsageError: no run directory, or a truth that does not fit it.
         OutputError: a file is damaged or cannot be written.
     """
-    summary = write_summary(directory)
-    render_report(directory)
-    report = write_feed_report(directory)
+    run = read_run(directory)
+    summary = write_summary(directory, run)
+    render_report(directory, run)
+    report = write_feed_report(directory, run)
     page = write_page(directory, report)
-    return RunResult(directory, page, summary, report, _noted(directory))
+    head = note_report(directory, _reported(directory), summary.doubts)
+    return RunResult(directory, page, summary, report, head)
 
 
-def _noted(directory: Path) -> Head | None:
+def _reported(directory: Path) -> Reported:
     sources = (RUN_FILE, OBSERVATIONS_FILE, TRACKS_FILE, LEDGER_FILE, *GIVEN_FILES)
     written = (SUMMARY_FILE, DETAIL_FILE, REPORT_FILE, PAGE_FILE)
-    return note_report(directory, __version__, sources, written)
+    return Reported(__version__, states_of(directory, sources), states_of(directory, written))
 
 
 def show_findings(report: EvaluationReport) -> None:

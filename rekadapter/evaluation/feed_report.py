@@ -76,15 +76,16 @@ _ONE_SUBJECT: Final = (
 )
 
 
-def write_feed_report(directory: Path) -> EvaluationReport:
-    """Measures what a run directory holds and writes ``report.json`` into it.
+def write_feed_report(directory: Path, run: Run | None = None) -> EvaluationReport:
+    """Measures what a run directory holds and writes ``report.json`` into it; ``run`` where it was
+    read already.
 
     Raises:
         UsageError: no run directory, or a truth that does not list everybody who is enrolled.
         OutputError: a file is damaged, or the report cannot be written.
     """
     kept = Kept(read_inputs(directory), _answers_sha256(directory), survey_in(directory))
-    report = feed_report(read_run(directory), kept)
+    report = feed_report(run or read_run(directory), kept)
     write_text(directory / REPORT_FILE, report_text(report))
     return report
 

@@ -125,14 +125,15 @@ class _Page:
     left_out_pictures: int
 
 
-def render_report(directory: Path) -> Path:
-    """Writes ``feeds.html`` into a run directory and returns its path.
+def render_report(directory: Path, run: Run | None = None) -> Path:
+    """Writes ``feeds.html`` into a run directory and returns its path; ``run`` where it was read
+    already.
 
     Raises:
         UsageError: no run directory, or one that cannot be read.
         OutputError: a file of it is damaged, or the report cannot be written.
     """
-    html = report_html(read_run(directory), Thumbnails(directory / FACES_FOLDER))
+    html = report_html(run or read_run(directory), Thumbnails(directory / FACES_FOLDER))
     path = directory / DETAIL_FILE
     partial = path.with_name(path.name + ".partial")
     try:

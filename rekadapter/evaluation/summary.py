@@ -193,14 +193,15 @@ class Summary:
     cameras: tuple[CameraFacts, ...]
 
 
-def write_summary(directory: Path) -> Summary:
-    """Counts the run in ``directory`` and writes ``summary.json`` beside it.
+def write_summary(directory: Path, run: Run | None = None) -> Summary:
+    """Counts the run in ``directory`` and writes ``summary.json`` beside it; ``run`` where it was
+    read already.
 
     Raises:
         UsageError: no run directory, or one that cannot be read.
         OutputError: the file cannot be written.
     """
-    summary = summarize(read_run(directory))
+    summary = summarize(run or read_run(directory))
     data = TypeAdapter(Summary).dump_json(summary, indent=2) + b"\n"
     try:
         (directory / SUMMARY_FILE).write_bytes(data)

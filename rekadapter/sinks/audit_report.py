@@ -7,26 +7,20 @@ from pathlib import Path
 
 from rekadapter.errors import BrokenChainError
 from rekadapter.sinks.audit import AUDIT_FILE, AuditLog, Given, Head, Reported, states_of
-from rekadapter.sinks.audit_check import check_log
 from rekadapter.sinks.chain import read_chain
 
 
-def note_report(
-    directory: Path, tool_version: str, made_from: Sequence[str], written: Sequence[str]
-) -> Head | None:
+def note_report(directory: Path, reported: Reported, doubts: Sequence[str]) -> Head | None:
     """Records that a report was written, unless the last one recorded was the same.
 
-    None where the directory keeps no log, or something of it does not fit: nothing is added then,
-    and the report itself says so.
+    None where the directory keeps no log, or where the report itself has ``doubts`` about what it
+    was made from: nothing is added then.
 
     Raises:
-        OutputError: a file cannot be read or the log not be written.
+        OutputError: the log cannot be read or written.
     """
-    if check_log(directory).sources_in_words():
+    if doubts or not (directory / AUDIT_FILE).is_file():
         return None
-    reported = Reported(
-        tool_version, states_of(directory, made_from), states_of(directory, written)
-    )
     log = AuditLog(directory)
     try:
         last = log.found(Reported)
