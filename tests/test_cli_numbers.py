@@ -94,7 +94,7 @@ def _any_number(least: float, most: float) -> st.SearchStrategy[str]:
     return st.one_of(sensible, st.floats(), st.integers()).map(repr)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     shots=_any_number(0, 10_000),
     people=_any_number(0, 1e6),

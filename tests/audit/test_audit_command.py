@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,23 @@ def directory(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return people_folders(tmp_path_factory.mktemp("data") / "people", 6)
+
+
+@pytest.fixture(scope="module")
+def evaluated(people: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """An evaluation and the data directory with the salt of its pseudonyms."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REKADAPTER_DATA_DIR", str(folder / "data"))
+        assert _evaluate(people, folder / "out") == 0
+    return folder / "out", folder / "data"
+
+
+@pytest.fixture
+def out(evaluated: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the evaluation, for this test alone."""
+    monkeypatch.setenv("REKADAPTER_DATA_DIR", str(evaluated[1]))
+    return Path(shutil.copytree(evaluated[0], tmp_path / "out"))
 
 
 def _evaluate(people: Path, out: Path, *more: str) -> int:
@@ -97,9 +115,8 @@ def test_a_truth_given_after_the_results_stands_in_the_log(
 
 
 def test_an_evaluation_keeps_every_answer_and_its_report_in_the_log(
-    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    people: Path, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "out"
     assert _evaluate(people, out) == 0
     assert "audit log: " in capsys.readouterr().err
     kinds = [json.loads(line)["kind"] for line in (out / "audit.jsonl").read_bytes().splitlines()]
@@ -109,10 +126,9 @@ def test_an_evaluation_keeps_every_answer_and_its_report_in_the_log(
 
 
 def test_changed_rules_and_a_second_sitting_are_told_apart_from_tampering(
-    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    people: Path, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out, rules = tmp_path / "out", tmp_path / "rules.toml"
-    assert _evaluate(people, out) == 0
+    rules = tmp_path / "rules.toml"
     rules.write_text('[governance]\npurpose = "a test"\n')
     assert _evaluate(people, out, "--rules", str(rules)) == 0
     assert run(["audit", "verify", str(out)]) == 0
@@ -129,10 +145,8 @@ def test_changed_rules_and_a_second_sitting_are_told_apart_from_tampering(
 
 @pytest.mark.parametrize("change", ["changed", "taken out", "put in"])
 def test_an_answer_that_was_tampered_with_is_found(
-    change: str, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    change: str, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "out"
-    assert _evaluate(people, out) == 0
     file = out / "answers.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
     changed = {
@@ -150,10 +164,8 @@ def test_an_answer_that_was_tampered_with_is_found(
 
 
 def test_a_stopped_evaluation_goes_on_in_the_same_log(
-    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    people: Path, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "out"
-    assert _evaluate(people, out) == 0
     # as if killed in the middle: two answers and all that came after them were never written
     answers, audit = out / "answers.jsonl", out / "audit.jsonl"
     answers.write_bytes(b"".join(answers.read_bytes().splitlines(keepends=True)[:-2]))
@@ -166,10 +178,8 @@ def test_a_stopped_evaluation_goes_on_in_the_same_log(
 
 
 def test_an_evaluation_with_a_damaged_log_is_not_added_to(
-    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    people: Path, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "out"
-    assert _evaluate(people, out) == 0
     audit = out / "audit.jsonl"
     audit.write_bytes(audit.read_bytes().replace(b'"n":2', b'"n":5', 1))
     assert _evaluate(people, out) == 3

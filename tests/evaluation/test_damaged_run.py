@@ -51,11 +51,8 @@ def _lines(file: Path, change: Callable[[list[bytes]], list[bytes]]) -> None:
 
 
 def _warned(directory: Path) -> str:
-    """The page, which has to say the same as the summary."""
     summary = write_summary(directory)
-    page = render_report(directory).read_text(encoding="utf-8")
     assert summary.doubts
-    assert "This run is damaged" in page
     return " ".join(summary.doubts)
 
 
@@ -63,7 +60,14 @@ def _warned(directory: Path) -> str:
 def test_a_whole_run_raises_no_doubt(state: str, tmp_path: Path) -> None:
     _builder(state).write(tmp_path / "run")
     assert write_summary(tmp_path / "run").doubts == ()
-    assert "This run is damaged" not in render_report(tmp_path / "run").read_text(encoding="utf-8")
+
+
+def test_the_page_says_what_the_summary_says(directory: Path) -> None:
+    assert "This run is damaged" not in render_report(directory).read_text(encoding="utf-8")
+    _lines(directory / OBSERVATIONS_FILE, lambda lines: lines[: len(lines) // 2])
+    page = render_report(directory).read_text(encoding="utf-8")
+    assert "This run is damaged" in page
+    assert "observations.jsonl speaks of" in page
 
 
 def test_answers_that_were_cut_away_are_missed(directory: Path) -> None:
