@@ -121,7 +121,9 @@ def accuracy_sections(
         investigation=tuple(row for bench in benches for row in bench.investigation()),
         gallery_size=tuple(bench.size_effect() for bench in benches),
         paired=_paired(record, benches, targets),
-        policy=tuple(_policy(record, row) for row in rows if row.primary or not row.target_fpir),
+        policy=tuple(
+            _policy(record, row) for row in rows if row.primary or row.threshold is not None
+        ),
         time_to_alert=tuple(
             bench.time_to_alert(row)
             for bench in benches

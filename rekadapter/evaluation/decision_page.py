@@ -109,6 +109,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "share": share,
         "percent": percent,
+        "seen": lambda rate: percent(rate) if rate else "none seen",
         "whole": lambda count: f"{count:,}",
         "number": lambda value: f"{value:.4g}",
         "milliseconds": lambda value: f"{value:,.0f} ms" if value >= 10 else f"{value:.1f} ms",

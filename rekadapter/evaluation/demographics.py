@@ -245,6 +245,21 @@ def ratio_set_of(groups: Sequence[GroupRate]) -> RatioSet:
     )
 
 
+def over_reference(groups: Sequence[GroupRate], reference: str | None) -> dict[str, float]:
+    """Each other group's rate over that of the reference group, groups in alphabetical order;
+    empty without a reference, and only groups with enough evidence.
+
+    NIST's page gives the same as differences of logarithms.
+    """
+    enough = {
+        g.group: g.estimate.value
+        for g in groups
+        if g.estimate is not None and g.estimate.sufficient and g.estimate.value
+    }
+    base = enough.pop(reference, None) if reference is not None else None
+    return {} if base is None else {group: rate / base for group, rate in sorted(enough.items())}
+
+
 # --- could it be chance -----------------------------------------------------------------------
 
 

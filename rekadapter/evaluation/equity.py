@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Final, Literal
@@ -24,6 +24,7 @@ from rekadapter.evaluation.demographics import (
     group_fpir,
     inequity_rate,
     joined,
+    over_reference,
     ratio_set_of,
 )
 from rekadapter.evaluation.metrics import ANY_RANK, fnir, fpir, search_table
@@ -41,6 +42,7 @@ from rekadapter.evaluation.results import (
 )
 from rekadapter.evaluation.searches import SystemOutcomes
 from rekadapter.evaluation.statistics import Settings, tally_people
+from rekadapter.evaluation.summary import percentile
 
 SUPPRESS_BELOW: Final = 10
 """People; a cell of fewer says more about them than about their group."""
@@ -104,6 +106,7 @@ class _Cells:
         at = row.threshold
         assert at is not None  # noqa: S101  the row in force has a threshold
         self._at = system.turned(at)
+        self._reference = record.rules.reference_groups.get(self._attribute)
 
     def result(self) -> EquityResult:
         point = GroupPoint(self._attribute, self._at, self._rank, SUPPRESS_BELOW)
@@ -114,11 +117,30 @@ class _Cells:
             basis=self._row.label,
             attribute=self._attribute,
             threshold=self._row.threshold,
-            per_group=tuple(_rows(positive, negative)),
+            per_group=tuple(self._with_quality(row) for row in _rows(positive, negative)),
             ratios=(self._ratio("fpir", positive), self._ratio("fnir", negative)),
             scores=_scores(positive, negative),
             fpir_by_threshold=tuple(self._curve(positive)),
             reason="",
+        )
+
+    def _with_quality(self, row: GroupResult) -> GroupResult:
+        """Misses are mostly photographic: few pixels or little light stand beside them."""
+        if row.suppressed:
+            return row
+        faces = [
+            one.answer.face
+            for search in self._searches
+            if self._group(search) == row.group
+            for one in self._system.members[search.search_id]
+            if one.answer.face is not None
+        ]
+        return row.model_copy(
+            update={
+                "eye_px_p50": _median(face.eye_distance_px for face in faces),
+                "brightness_p50": _median(face.brightness for face in faces),
+                "sharpness_p50": _median(face.sharpness for face in faces),
+            }
         )
 
     def _ratio(self, metric: Literal["fpir", "fnir"], rates: Sequence[GroupRate]) -> RatioResult:
@@ -127,10 +149,14 @@ class _Cells:
         return RatioResult(
             metric=metric,
             groups=ratios.groups,
+            min=ratios.min,
+            max=ratios.max,
             max_over_min=ratios.max_over_min,
+            max_over_mean=ratios.max_over_mean,
             max_over_geomean=ratios.max_over_geomean,
             mean_abs_log10=ratios.mean_abs_log10,
             gini=ratios.gini,
+            over_reference=over_reference(labeled, self._reference),
             chance_p=self._chance(metric, labeled),
             left_out=ratios.left_out,
             reason=ratios.reason,
@@ -190,6 +216,10 @@ def _relabeled(outcome: SearchOutcome, attributes: tuple[str, ...]) -> SearchOut
     return replace(outcome, groups=(label,) if label else ())
 
 
+def _median(values: Iterable[float | None]) -> float | None:
+    return percentile([value for value in values if value is not None], 50)
+
+
 def _rows(positive: Sequence[GroupRate], negative: Sequence[GroupRate]) -> Iterator[GroupResult]:
     fpirs = {rate.group: rate for rate in positive}
     fnirs = {rate.group: rate for rate in negative}
@@ -198,6 +228,9 @@ def _rows(positive: Sequence[GroupRate], negative: Sequence[GroupRate]) -> Itera
             group=group,
             fpir=_estimate(fpirs.get(group)),
             fnir=_estimate(fnirs.get(group)),
+            eye_px_p50=None,
+            brightness_p50=None,
+            sharpness_p50=None,
             suppressed=any(r.suppressed for r in (fpirs.get(group), fnirs.get(group)) if r),
         )
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import combinations
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
@@ -13,15 +12,6 @@ from rekadapter.evaluation.accuracy import default_thresholds, settings_of
 from rekadapter.evaluation.answers import Stage
 from rekadapter.evaluation.comparison_plan import photographs_by_digest
 from rekadapter.evaluation.comparisons import ScoreSource, SystemComparisons
-from rekadapter.evaluation.demographics import (
-    UNLABELED,
-    GroupPoint,
-    GroupRate,
-    group_fmr,
-    group_fnmr,
-    joined,
-    ratio_set_of,
-)
 from rekadapter.evaluation.differences import holm
 from rekadapter.evaluation.equal_fmr import (
     ComparisonPoint,
@@ -31,23 +21,22 @@ from rekadapter.evaluation.equal_fmr import (
     compare_at_equal_fmr,
     point_at,
 )
-from rekadapter.evaluation.equity import SUPPRESS_BELOW
+from rekadapter.evaluation.gallery_size import fpir_if_independent
 from rekadapter.evaluation.metrics import comparison_det, comparison_table, failure_causes
+from rekadapter.evaluation.one_to_one_groups import groups_compared
 from rekadapter.evaluation.one_to_one_results import (
     ComparisonAccuracyResult,
     ComparisonCause,
     ComparisonDetResult,
-    ComparisonEquityResult,
     ComparisonFailureResult,
-    ComparisonGroupResult,
     ComparisonLatencyResult,
-    ComparisonRatioResult,
     FmrThresholdResult,
+    ImpliedFpirResult,
     OneToOneResult,
     PairedComparisonResult,
     ScoreSourceResult,
 )
-from rekadapter.evaluation.outcomes import ComparisonOutcome, GroupLabel
+from rekadapter.evaluation.outcomes import ComparisonOutcome
 from rekadapter.evaluation.rates import percent
 from rekadapter.evaluation.record import EvaluationRecord
 from rekadapter.evaluation.result_base import EstimateResult
@@ -87,7 +76,10 @@ def one_to_one_section(
         det=tuple(bench.det() for bench in benches),
         paired=_paired(record, benches, targets),
         failures=tuple(bench.failures() for bench in benches),
-        equity=tuple(row for bench in benches for row in bench.equity(rows)),
+        implied_fpir=tuple(_implied(rows)),
+        equity=tuple(
+            row for bench in benches for row in groups_compared(record, bench.system, rows)
+        ),
         latency=tuple(_latency(record, one) for one in systems if one.answers),
         notes=tuple(_notes(record, systems)),
     )
@@ -199,84 +191,27 @@ class _Bench:
             ),
         )
 
-    # --- groups -------------------------------------------------------------------------------
 
-    def equity(self, rows: Sequence[ComparisonAccuracyResult]) -> Iterator[ComparisonEquityResult]:
-        """By each attribute, and by each two together, at the threshold in force."""
-        attributes = sorted({g.attribute for p in self._record.people for g in p.groups})
-        row = _in_force(self.name, rows)
-        for wanted in [(one,) for one in attributes] + list(combinations(attributes, 2)):
-            yield self._by(wanted, row)
-
-    def _by(
-        self, attributes: tuple[str, ...], row: ComparisonAccuracyResult
-    ) -> ComparisonEquityResult:
-        assert row.threshold is not None  # noqa: S101  the row in force has a threshold
-        name = " x ".join(attributes)
-        at = self.system.turned(row.threshold)
-        point = GroupPoint(name, at, suppress_below=SUPPRESS_BELOW)
-        test = [_relabeled(one, attributes) for one in self.system.test]
-        wrong = group_fmr(test, point, self._settings)
-        missed = group_fnmr(test, point, self._settings)
-        return ComparisonEquityResult(
-            system=self.name,
-            basis=row.label,
-            attribute=name,
-            threshold=row.threshold,
-            per_group=tuple(_group_rows(wrong, missed)),
-            ratios=(_ratio("fmr", wrong), _ratio("fnmr", missed)),
-        )
+_GALLERIES: Final = (1_000, 10_000, 25_000)
+"""Sizes of galleries for which an FMR is turned into a share of searches with a false alert."""
 
 
-def _in_force(system: str, rows: Sequence[ComparisonAccuracyResult]) -> ComparisonAccuracyResult:
-    """The primary row, or the shipped default where no threshold could be chosen."""
-    own = [row for row in rows if row.system == system]
-    chosen = [row for row in own if row.primary and row.threshold is not None]
-    return (chosen or [row for row in own if row.basis == "shipped_default"])[0]
-
-
-def _relabeled(outcome: ComparisonOutcome, attributes: tuple[str, ...]) -> ComparisonOutcome:
-    if len(attributes) == 1:
-        return outcome
-    return replace(
-        outcome,
-        first_groups=_joined(outcome.first_groups, attributes),
-        second_groups=_joined(outcome.second_groups, attributes),
-    )
-
-
-def _joined(groups: tuple[GroupLabel, ...], attributes: tuple[str, ...]) -> tuple[GroupLabel, ...]:
-    label = joined(groups, attributes)
-    return (label,) if label else ()
-
-
-def _group_rows(
-    wrong: Sequence[GroupRate], missed: Sequence[GroupRate]
-) -> Iterator[ComparisonGroupResult]:
-    fmrs, fnmrs = ({rate.group: rate for rate in rates} for rates in (wrong, missed))
-    for group in sorted(fmrs.keys() | fnmrs.keys()):
-        found = [rates.get(group) for rates in (fmrs, fnmrs)]
-        shown = [EstimateResult.of(r.estimate) if r and r.estimate else None for r in found]
-        yield ComparisonGroupResult(
-            group=group,
-            fmr=shown[0],
-            fnmr=shown[1],
-            suppressed=any(rate.suppressed for rate in found if rate),
-        )
-
-
-def _ratio(metric: Literal["fmr", "fnmr"], rates: Sequence[GroupRate]) -> ComparisonRatioResult:
-    ratios = ratio_set_of([rate for rate in rates if rate.group != UNLABELED])
-    return ComparisonRatioResult(
-        metric=metric,
-        groups=ratios.groups,
-        max_over_min=ratios.max_over_min,
-        max_over_geomean=ratios.max_over_geomean,
-        mean_abs_log10=ratios.mean_abs_log10,
-        gini=ratios.gini,
-        left_out=ratios.left_out,
-        reason=ratios.reason,
-    )
+def _implied(rows: Sequence[ComparisonAccuracyResult]) -> Iterator[ImpliedFpirResult]:
+    """What the FMR at each primary and shipped threshold would be among many people."""
+    for row in rows:
+        value, ci = row.fmr.value, row.fmr.ci
+        if value is None or ci is None or not (row.primary or row.basis == "shipped_default"):
+            continue
+        for size in _GALLERIES:
+            ends = [fpir_if_independent(rate, size) for rate in (value, ci.lo, ci.hi)]
+            yield ImpliedFpirResult(
+                system=row.system,
+                label=row.label,
+                gallery_size=size,
+                fpir=ends[0],
+                lo=ends[1],
+                hi=ends[2],
+            )
 
 
 # --- one against the other --------------------------------------------------------------------
@@ -393,6 +328,11 @@ def _trials(failed: Sequence[bool], people: Sequence[str]) -> Trials:
 
 def _notes(record: EvaluationRecord, systems: Sequence[SystemComparisons]) -> Iterator[str]:
     plan = record.comparisons
+    if plan is not None and plan.exact:
+        yield (
+            "Public lists of pairs are a poor guide to a purchase: models were trained and chosen "
+            "on them, and on LFW nearly all claim over 99 %. Use people and cameras of your own."
+        )
     if plan is not None and plan.crossing:
         yield (
             f"{plan.crossing:,} pairs join somebody who chooses thresholds with somebody who tests "

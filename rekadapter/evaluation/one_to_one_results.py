@@ -104,14 +104,18 @@ class ComparisonGroupResult(Result):
 
 
 class ComparisonRatioResult(Result):
-    """How far the groups' rates lie apart; None with a reason where undefined."""
+    """How far the groups' rates lie apart; see ``results.RatioResult``."""
 
     metric: Literal["fmr", "fnmr"]
     groups: int
+    min: float | None
+    max: float | None
     max_over_min: float | None
+    max_over_mean: float | None
     max_over_geomean: float | None
     mean_abs_log10: float | None
     gini: float | None
+    over_reference: dict[str, float]
     left_out: tuple[str, ...]
     reason: str
 
@@ -138,6 +142,18 @@ class ComparisonLatencyResult(Result):
     p99_ms: float | None
 
 
+class ImpliedFpirResult(Result):
+    """What a measured FMR would be in a gallery of N, were a search N independent comparisons:
+    1 - (1 - FMR)^N, with the ends of FMR's interval. Some engines do not work that way (NIST)."""
+
+    system: str
+    label: str
+    gallery_size: int
+    fpir: float
+    lo: float
+    hi: float
+
+
 class OneToOneResult(Result):
     """Comparisons of two photographs. ``only``: the data set is one of pairs, and nobody was
     searched. Pairs are those of the figures; ``crossing`` join the two sides and were left out."""
@@ -157,6 +173,7 @@ class OneToOneResult(Result):
     det: tuple[ComparisonDetResult, ...]
     paired: tuple[PairedComparisonResult, ...]
     failures: tuple[ComparisonFailureResult, ...]
+    implied_fpir: tuple[ImpliedFpirResult, ...]
     equity: tuple[ComparisonEquityResult, ...]
     latency: tuple[ComparisonLatencyResult, ...]
     notes: tuple[str, ...]

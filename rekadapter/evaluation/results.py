@@ -238,23 +238,32 @@ class PairedResult(Result):
 
 
 class GroupResult(Result):
-    """One group's rates; a suppressed cell carries none."""
+    """One group's rates, and medians of its searched photographs as the system saw them; a
+    suppressed cell carries none. Brightness and sharpness: percent, where the system gives them."""
 
     group: str
     fpir: EstimateResult | None
     fnir: EstimateResult | None
+    eye_px_p50: float | None
+    brightness_p50: float | None
+    sharpness_p50: float | None
     suppressed: bool
 
 
 class RatioResult(Result):
-    """How far the groups' rates lie apart; None with a reason where undefined."""
+    """How far the groups' rates lie apart; None with a reason where undefined. ``over_reference``:
+    each other group's rate over that of the reference group, where the rules name one."""
 
     metric: Literal["fpir", "fnir"]
     groups: int
+    min: float | None
+    max: float | None
     max_over_min: float | None
+    max_over_mean: float | None
     max_over_geomean: float | None
     mean_abs_log10: float | None
     gini: float | None
+    over_reference: dict[str, float]
     chance_p: float | None
     left_out: tuple[str, ...]
     reason: str

@@ -151,6 +151,7 @@ class Rules(Table):
     calibration_share: Share = 0.4
     enroll_photos: int = Field(default=1, ge=1)
     balance: tuple[str, ...] = ()
+    reference_groups: dict[str, str] = Field(default_factory=dict)
     max_candidates: int | None = Field(default=None, ge=1)
     resamples: int = Field(default=2000, ge=100, le=1_000_000)
     permutations: int = Field(default=9999, ge=99, le=10_000_000)

@@ -409,3 +409,70 @@ def test_the_plan_of_a_data_set_of_pairs_speaks_of_pairs(
 
 def test_a_few_pairs_that_agree_are_said_to_be_too_few() -> None:
     assert "too few to take them all" in section_of(searched(pairs=8)).sources[0].sentence
+
+
+# --- what it means, and for whom --------------------------------------------------------------
+
+
+def test_an_fmr_is_turned_into_false_alerts_among_many_people(large: EvaluationReport) -> None:
+    section = section_of(large)
+    row = next(r for r in section.accuracy if r.primary and r.system == "alpha")
+    own = [o for o in section.implied_fpir if (o.system, o.label) == ("alpha", row.label)]
+    assert [one.gallery_size for one in own] == [1_000, 10_000, 25_000]
+    assert row.fmr.value is not None
+    assert own[0].fpir == pytest.approx(1 - (1 - row.fmr.value) ** 1000)
+    assert own[0].lo < own[0].fpir <= own[1].fpir <= own[2].fpir <= 1
+
+
+def test_no_fmr_means_no_false_alerts_among_many_people(small: EvaluationReport) -> None:
+    assert section_of(small).implied_fpir == ()
+
+
+def test_groups_are_held_against_the_reference_group_the_rules_name() -> None:
+    groups = (
+        GroupModel(GroupLabel("site", "north"), 0.5),
+        GroupModel(GroupLabel("site", "south"), 0.5, mated_shift=-0.12),
+    )
+    rules = RULES.model_copy(update={"reference_groups": {"site": "south"}})
+    made = made_up_comparisons(
+        PairDesign(240, groups=groups),
+        {"alpha": MODELS["beta"]},
+        default_threshold=0.45,
+        rules=rules,
+    )
+    equity = section_of(evaluated(made)).equity[0]
+    rates = {cell.group: cell.fnmr for cell in equity.per_group}
+    ratio = next(one for one in equity.ratios if one.metric == "fnmr")
+    north, south = rates["north"], rates["south"]
+    assert north is not None
+    assert south is not None
+    assert north.sufficient
+    assert north.value is not None
+    assert south.value is not None
+    assert ratio.over_reference == {"north": pytest.approx(north.value / south.value)}
+    assert (ratio.min, ratio.max) == (north.value, south.value)
+
+
+def test_a_group_of_searches_shows_its_photographs_beside_its_rates() -> None:
+    groups = (
+        GroupModel(GroupLabel("site", "north"), 0.9),
+        GroupModel(GroupLabel("site", "south"), 0.1),
+    )
+    design = SearchDesign(gallery=60, mated_people=60, nonmated_people=60, groups=groups)
+    report = evaluated(made_up_evaluation(design, {"alpha": ALPHA}, default_threshold=THRESHOLD))
+    cells = {cell.group: cell for cell in report.equity[0].per_group}
+    assert cells["north"].eye_px_p50 is not None
+    assert 40 <= cells["north"].eye_px_p50 <= 70
+    assert cells["south"].suppressed  # six people: nothing of their photographs either
+    assert cells["south"].eye_px_p50 is None
+
+
+def test_the_policy_shows_what_it_costs_to_move_a_threshold() -> None:
+    design = SearchDesign(gallery=60, mated_people=60, nonmated_people=120)
+    rules = Rules(target_fpir=0.1)
+    report = evaluated(
+        made_up_evaluation(design, {"alpha": ALPHA}, default_threshold=THRESHOLD, rules=rules)
+    )
+    chosen = {row.label for row in report.accuracy if row.threshold is not None}
+    assert {one.label for one in report.policy} == chosen
+    assert len(chosen) >= 3
