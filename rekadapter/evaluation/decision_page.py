@@ -109,6 +109,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "share": share,
         "percent": percent,
+        "implied": lambda rate: "over 99 %" if rate > 0.99 else percent(rate),
         "seen": lambda rate: percent(rate) if rate else "none seen",
         "whole": lambda count: f"{count:,}",
         "number": lambda value: f"{value:.4g}",
