@@ -242,7 +242,8 @@ def test_refused_credentials_end_the_run_and_keep_what_was_answered(bench: Bench
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_stopped_run_goes_on_where_it_was(bench: Bench, workers: int) -> None:
-    bench.watched.begun = lambda n: bench.stop.set() if n == 3 else None
+    # whoever begins after the second sees to it himself that he asks no more than this once
+    bench.watched.begun = lambda n: bench.stop.set() if n >= 3 else None
     bench.run(workers)
     answered = len([a for a in read_answers(bench.path) if a.question.kind == "search"])
     assert 3 <= answered < 3 + workers
