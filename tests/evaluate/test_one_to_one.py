@@ -46,7 +46,13 @@ from tests.evaluate.drawn_people import drawn, people_folders
 THRESHOLD = 0.40
 ALPHA = ScoreModel(nonmated_mean=0.2, lookalike_sd=0.03)
 MODELS = {"alpha": ALPHA, "beta": replace(ALPHA, mated_mean=0.45)}
-RULES = Rules.model_validate({"one_to_one": {"target_fmr": 0.01, "targets": [0.1, 0.0001]}})
+RULES = Rules.model_validate(
+    {
+        "one_to_one": {"target_fmr": 0.01, "targets": [0.1, 0.0001]},
+        "resamples": 500,
+        "permutations": 499,
+    }
+)
 
 
 def lfw(root: Path, people: int = 6, photos: int = 3, listed: str | None = None) -> Path:
