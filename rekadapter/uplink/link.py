@@ -136,6 +136,7 @@ class LinkRate:
         self._believed_since = now
         self._failures = 0
         self._before_outage = self._rate
+        self._answered_since = True
         self._queue_before = False
         self._arrived_before = 0.0
         self._smallest_queue = math.inf
@@ -223,6 +224,7 @@ class LinkRate:
     def answer_delay(self, seconds: float, size_bytes: int, *, now: float) -> None:
         """An answer began so long after the last byte of its request, of ``size_bytes``, was
         sent."""
+        self._answered_since = True
         self._answered.add(size_bytes, now=now)
         if now - seconds >= self._believed_since:
             self._answers.sample(seconds, now=now)
@@ -304,10 +306,13 @@ class LinkRate:
 
     def _silent(self, told: Round, now: float) -> bool:
         """Hardly anything arrives of what is on its way: that is no rate until it has gone on for
-        so long that it would be an outage."""
-        if self._in_flight == 0 or told.arrived >= self.floor / 2:
-            self._hardly_since = math.inf
+        so long that it would be an outage. What is learned before it ends holds no more after."""
+        hardly = self._in_flight > 0 and told.arrived < self.floor / 2
+        if not self._path.known or (not hardly and math.isinf(self._hardly_since)):
             return False
+        if not hardly:
+            self._begin_again(now)
+            return True
         self._hardly_since = min(self._hardly_since, now)
         return now - self._hardly_since < 2 * _SILENCE_SECONDS
 
@@ -389,16 +394,23 @@ class LinkRate:
 
     def _lose(self) -> None:
         if self._phase is not Phase.OUTAGE:
-            self._before_outage = self._rate
+            if self._answered_since:
+                self._before_outage = self._rate
             self._phase = Phase.OUTAGE
 
     def _return(self, now: float) -> None:
-        """Delays of what was sent before say how long the outage was, not how long the queue is."""
-        self._phase = Phase.STARTUP
+        """Without an answer it may have been somebody between, and the link is as it was before."""
+        self._answered_since = False
         self._rate = min(self._ceiling, max(self.floor, self._before_outage / 2))
+        self._begin_again(now)
+        self._start_round(now)
+
+    def _begin_again(self, now: float) -> None:
+        """Delays of what was sent before say how long the silence was, not how long the queue is;
+        and how little was too much in it says nothing about the link."""
+        self._phase = Phase.STARTUP
         self._too_much = self._hardly_since = math.inf
         self._believed_since = now
-        self._start_round(now)
         for delay in self._delays:
             delay.forget_present()
 

@@ -166,6 +166,36 @@ def test_a_trickle_of_acknowledgments_is_silence_and_not_a_rate() -> None:
     assert (doing(link), link.rate) == (Phase.STARTUP, CAP / 2)
 
 
+def test_outages_without_an_answer_between_them_do_not_wear_the_rate_down() -> None:
+    link, at = steady()
+    for _ in range(5):
+        link.sent(25_000, now=at)
+        link.tick(now=at + 4.0)
+        assert doing(link) is Phase.OUTAGE
+        at += 10.0
+        link.arrived(1_000, now=at)
+        assert (doing(link), link.rate) == (Phase.STARTUP, CAP / 2)
+
+
+def test_after_a_silence_that_was_no_outage_it_doubles_as_at_the_start() -> None:
+    link, at = steady()
+    for _ in range(7):
+        link.sent(62_500, now=at)
+        for half in (0.125, 0.25):
+            link.path_delay(0.9, now=at + half)
+            link.arrived(3_000, now=at + half)
+        at += 0.25
+    assert doing(link) is Phase.DRAIN
+    assert (narrow := link.rate) < CAP / 10
+    link.lost(link.in_flight, now=at)
+    link.sent(3_000, now=at)
+    for second in (1.5, 2.9, 4.4):
+        link.arrived(10, now=at + second)
+    assert link.rate == narrow
+    rounds(link, at + 4.4, 7)
+    assert link.rate == CAP
+
+
 def test_a_link_that_gives_next_to_nothing_for_long_is_slow_and_not_silent() -> None:
     link, at = steady()
     link.sent(60_000, now=at)
