@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _BASE_SECONDS: Final = 60.0
-_KNOWN_SECONDS: Final = 3.0
+_KNOWN_SECONDS: Final = 1.5
 _RATE_SECONDS: Final = 1.5
 _RATE_EVENTS: Final = 3
 
@@ -25,7 +25,7 @@ class Queue:
 class Delay:
     """The smallest delay of a round against the smallest of the last minute.
 
-    A round without a sample says nothing new: what was known is believed for another 3 s.
+    A round without a sample says nothing new: what was known is believed for another 1.5 s.
     """
 
     def __init__(self, tolerance_seconds: float) -> None:
