@@ -6,7 +6,8 @@ while it is gone, and ask about that once it is back.
     uplink there   fresh frames first; when none waits, the newest frame of the spool
     uplink gone    every frame goes to the spool; one thread at a time asks about its newest frame,
                    which tells whether the uplink is back
-    at the end     no more frames come: the spool is emptied, or, after one try that fails, left
+    at the end     no more frames come: the spool is emptied, or, after one more try that fails,
+                   left
 """
 
 from __future__ import annotations
@@ -131,7 +132,6 @@ class SpoolingLane:
                 self._watch.reached()
             self._hand_over(answer)
             return
-        self._gave_up_trying()
         self._watch.failed()
         kept = self._keep(job, taken.turn, answer.unanswered)
         if kept and len(answer.unanswered) < len(job.probes):
@@ -197,9 +197,12 @@ class SpoolingLane:
             self._hand_over(self._given_up(frame.ticket, SPOOL_DAMAGED))
             return True
         late = Late(frame.captured_at, frame.key)
+        last = self._outbox.exhausted
         answer = self._uploader.ask(job, _NO_TURN, late=late)
         if _waits_again(answer):
             self._keep_waiting(frame, job, answer)
+            if last:  # a try that began when no more frames came has failed
+                self._hopeless.set()
         else:
             if answer.dropped is None:
                 self._watch.reached()
@@ -207,7 +210,6 @@ class SpoolingLane:
         return True
 
     def _keep_waiting(self, frame: SpooledFrame, job: Job, answer: Answer) -> None:
-        self._gave_up_trying()
         if undelivered(answer.error):
             self._watch.failed()
         else:
@@ -220,11 +222,6 @@ class SpoolingLane:
             self._hand_over(_part_of(answer, job, Late(frame.captured_at, frame.key, rest)))
         else:
             self._spool.give_back(frame.key)
-
-    def _gave_up_trying(self) -> None:
-        """A try that failed once no more frames come is the last."""
-        if self._outbox.exhausted:
-            self._hopeless.set()
 
     def _given_up(self, ticket: Ticket, cause: str) -> Answer:
         return Answer(

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,10 +21,18 @@ from rekadapter.testing.drawn import portrait
 from rekadapter.testing.link_relay import Fault, LinkRelay
 from rekadapter.types import Detection, SubjectId
 from rekadapter.uplink.spooled import SpooledFrame
-from tests.faults.test_link_faults import wait_until
 from tests.pipeline.conftest import GALLERY, Asked, walking
 
 PEOPLE = 18
+
+
+def patiently(holds: Callable[[], bool]) -> None:
+    """Waits for another process, which takes its time to start on a busy machine."""
+    for _ in range(9000):
+        if holds():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never happened")
 
 
 @dataclass
@@ -56,7 +65,7 @@ class Site:
     def killed_once(self, holds: Callable[[], bool], *arguments: str) -> None:
         with self.start(*arguments) as process:
             try:
-                wait_until(holds)
+                patiently(holds)
             finally:
                 process.kill()
 
@@ -65,7 +74,7 @@ class Site:
         """The link is gone as soon as ``holds``, until it is mended."""
 
         def cut() -> None:
-            wait_until(holds)
+            patiently(holds)
             self.relay.set_fault(Fault.DROP)
 
         thread = threading.Thread(target=cut)
