@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,7 @@ from rekadapter.backends.rekognition.calls import Account, Answer, Caller, NoFac
 from rekadapter.backends.rekognition.limits import RequestLimiter
 from rekadapter.backends.rekognition.prices import PriceList
 from rekadapter.backends.rekognition.retry import RetryPolicy
-from rekadapter.backends.rekognition.wire import Wire
+from rekadapter.backends.rekognition.wire import Stopping, Wire
 from rekadapter.errors import (
     ConnectionFailedError,
     DeadlineExceededError,
@@ -52,12 +53,13 @@ class Rig:
         self.clock = FakeClock()
         self.log = KeptLog()
         self.pacer = KeptPacer()
+        self.stop = threading.Event()
         self.client: Any = boto3.client(
             "rekognition",
             endpoint_url=aws.url,
             config=Config(retries={"total_max_attempts": 1}, read_timeout=read_timeout),
         )
-        wire = Wire(self.pacer)
+        wire = Wire(self.pacer, Stopping(self.stop, seconds=0.3))
         wire.attach(self.client)
         self.caller = Caller(
             self.client,
@@ -246,6 +248,35 @@ def test_an_answer_that_takes_too_long_is_asked_for_again(aws: FakeAws) -> None:
     rig.ask()
     rig.caller.close()
     assert rig.log.records[1].attempts == 2
+
+
+def test_an_answer_that_does_not_come_holds_a_stopped_run_up_for_a_moment_only(
+    aws: FakeAws, rig: Rig
+) -> None:
+    aws.on("DetectFaces", Reply(DETECTED.body, delay=0.8))
+    rig.stop.set()
+    with pytest.raises(StoppedError, match="before the answer came"):
+        rig.ask()
+    record = rig.log.records[0]
+    # it was sent, so it is counted, and may be billed
+    assert (record.outcome, record.attempts) == ("StoppedError", 1)
+    assert record.bytes_sent == aws.bytes_received > 0
+    assert record.price_usd == 0.001
+
+
+def test_an_answer_that_comes_soon_after_the_stop_is_taken(aws: FakeAws, rig: Rig) -> None:
+    aws.on("DetectFaces", Reply(DETECTED.body, delay=0.05))
+    rig.stop.set()
+    rig.ask()
+    assert rig.log.outcomes() == ["ok"]
+
+
+def test_what_has_to_be_done_after_a_stop_waits_for_its_answer(aws: FakeAws, rig: Rig) -> None:
+    aws.on("DetectFaces", Reply(DETECTED.body, delay=0.6))
+    rig.stop.set()
+    request = Request("DetectFaces", {"Image": {"Bytes": photo().encoded}}, "an image")
+    rig.caller.call(request, paced=False)
+    assert rig.log.outcomes() == ["ok"]
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ from rekadapter.backends.rekognition.transport import (
     ImageBucket,
     ImageTransport,
 )
-from rekadapter.backends.rekognition.wire import Wire
+from rekadapter.backends.rekognition.wire import Stopping, Wire
 from rekadapter.errors import ConfigError, CredentialsError, StoppedError
 from rekadapter.recognizer import BackendContext
 
@@ -51,7 +51,7 @@ def open_recognizer(
     client = open_client(name, chosen, session)
     region = str(client.meta.region_name)
     prices = PriceList.load(chosen.prices)
-    wire = Wire(context.pacer)
+    wire = Wire(context.pacer, Stopping(context.stop))
     account = Account(name, region, prices, context.request_log, context.price_budget)
     retry = RetryPolicy(chosen.deadline_seconds, sleep=_sleeping_until(context.stop))
     rates = {

@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,7 +53,10 @@ RFC 5482). The kernel itself would try for many minutes at ever longer intervals
 the link is back."""
 
 _LOOK_SECONDS: Final = 0.1
-"""How often a request that is sent and not acknowledged is looked after, while it waits."""
+"""How often a request that is sent and not answered is looked after, while it waits."""
+
+STOP_SECONDS: Final = 5.0
+"""An answer that is on its way when a run is stopped has so long; it may well be billed."""
 
 _TCP_INFO_BYTES: Final = 256
 _IN_FLIGHT: Final = struct.Struct("=120xQ16xL52xQQ")
@@ -74,6 +79,14 @@ class WireBytes:
     measure: str
 
 
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """How the end of a run is told, and how long an answer on its way may take after it."""
+
+    event: threading.Event
+    seconds: float = STOP_SECONDS
+
+
 class Exchange:
     """One attempt on the wire, filled while it runs; used by one thread."""
 
@@ -82,6 +95,8 @@ class Exchange:
         "_counting",
         "_last",
         "_sock",
+        "_stop_by",
+        "_stopping",
         "_waited",
         "allowance",
         "body",
@@ -95,8 +110,10 @@ class Exchange:
         "upload",
     )
 
-    def __init__(self, *, counting: bool) -> None:
+    def __init__(self, *, counting: bool, stopping: Stopping | None = None) -> None:
         self._counting = counting
+        self._stopping = stopping or Stopping(threading.Event())
+        self._stop_by = math.inf
         self._waited = 0.0
         self._sock: socket.socket | None = None
         self.granted = False
@@ -142,13 +159,33 @@ class Exchange:
             data = data[len(part) :]
 
     def watch(self, sock: socket.socket) -> None:
-        """Until all is acknowledged or the answer begins, lets the pacer see how far it is."""
-        if self.upload is None or self.received:
+        """Until the answer begins: until all is acknowledged, lets the pacer see how far it is.
+
+        Raises:
+            StoppedError: the run was stopped, and no answer came in ``STOP_SECONDS``.
+            TimeoutError: none came in the connection's own time.
+        """
+        allowed = sock.gettimeout()
+        if self.received or not allowed:
             return
-        for _ in range(int((sock.gettimeout() or 0.0) / _LOOK_SECONDS)):
-            self.upload.look()
-            if not self._unacknowledged() or wait_for_read(sock, _LOOK_SECONDS):
+        upload = self.upload
+        ends = time.monotonic() + allowed
+        while (left := ends - time.monotonic()) > 0:
+            if upload is not None:
+                upload.look()
+                upload = upload if self._unacknowledged() else None
+            if wait_for_read(sock, min(left, _LOOK_SECONDS)):
                 return
+            self._give_up_if_stopped()
+        raise TimeoutError("timed out")
+
+    def _give_up_if_stopped(self) -> None:
+        if not self._stopping.event.is_set():
+            return
+        self._stop_by = min(self._stop_by, time.monotonic() + self._stopping.seconds)
+        if time.monotonic() >= self._stop_by:
+            self.stopped = StoppedError("the run was stopped before the answer came")
+            raise self.stopped
 
     def answer_begins(self) -> None:
         if self.upload is not None:
@@ -216,8 +253,9 @@ class Exchange:
 class Wire:
     """Watches every attempt of one client: paces it, counts it, keeps its answer's text."""
 
-    def __init__(self, pacer: Pacer) -> None:
+    def __init__(self, pacer: Pacer, stopping: Stopping | None = None) -> None:
         self._pacer = pacer
+        self._stopping = stopping
         self._body_pacer = pacer if isinstance(pacer, BodyPacer) else None
         self._local = threading.local()
         self._counting = False
@@ -247,8 +285,9 @@ class Wire:
     @contextmanager
     def exchange(self, *, paced: bool = True) -> Iterator[Exchange]:
         """Counts what this thread sends and receives inside the block; what is not ``paced`` does
-        not wait for the uplink."""
-        exchange = Exchange(counting=self._counting)
+        not wait for the uplink, and is not given up when the run is stopped."""
+        stopping = self._stopping if paced else None
+        exchange = Exchange(counting=self._counting, stopping=stopping)
         exchange.granted = not paced
         self._local.exchange = exchange
         try:
