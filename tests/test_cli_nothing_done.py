@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from rekadapter.backends.memory import MemoryRecognizer
 from rekadapter.cli import jobs, run
-from rekadapter.cli.feed_reports import RunResult
+from rekadapter.cli.feed_reports import RunResult, written_up
 from rekadapter.cli.nothing import refuse_nothing
+from rekadapter.cli.runs import finish_run
 from rekadapter.cli.session import OpenBackend
 from rekadapter.errors import (
     BackendError,
     FeedError,
+    OutputError,
     RekadapterError,
     ServiceUnavailableError,
 )
@@ -99,6 +102,50 @@ def test_an_interrupted_run_is_not_blamed(tmp_path: Path) -> None:
     builder = RunBuilder(cameras={"lobby": 0}, state="interrupted")
     builder.write(tmp_path / "run")
     refuse_nothing(tmp_path / "run", summarize(read_run(tmp_path / "run")))
+
+
+def test_an_interrupted_run_says_what_waits_for_the_uplink(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    builder = RunBuilder(cameras={"lobby": 7}, state="interrupted")
+    builder.drop("rekognition", "lobby", range(7), "spooled")
+    builder.write(tmp_path / "run")
+    with pytest.raises(typer.Exit) as end:
+        finish_run(written_up(tmp_path / "run"), as_json=False)
+    assert end.value.exit_code == 130
+    told = capsys.readouterr().err
+    assert "the run was interrupted" in told
+    assert f"7 frames wait for the uplink: rekadapter spool drain {tmp_path / 'run'}" in told
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OutputError("the disk is full")])
+def test_a_run_whose_report_is_not_finished_is_kept_and_named(
+    error: BaseException,
+    photograph: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def broken_off(_: Path) -> RunResult:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "written_up", broken_off)
+        with pytest.raises(type(error)):
+            _run(MemoryRecognizer(), photograph)
+    directory = photograph.with_name("run")
+    assert f"rekadapter report {directory}" in capsys.readouterr().err
+    assert run(["report", str(directory)]) == 0
+
+
+def test_ctrl_c_in_any_command_is_said(
+    photograph: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MemoryRecognizer, "detect", interrupted)
+    assert run(["detect", str(photograph), "-b", "memory"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_an_evaluation_that_got_no_answer_fails_and_says_how_to_go_on(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from rekadapter import __version__
 from rekadapter.cli import (
@@ -26,8 +27,20 @@ from rekadapter.cli import (
 from rekadapter.cli.options import ConfigFile
 from rekadapter.cli.session import Session
 
+
+class _Commands(TyperGroup):
+    """typer turns Ctrl-C into an exit without a word; as an abort it gets to who says it."""
+
+    def invoke(self, ctx: Any) -> object:  # noqa: ANN401 - the context's class is not public
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise typer.Abort from error
+
+
 app = typer.Typer(
     name="rekadapter",
+    cls=_Commands,
     help="AWS Rekognition face collections and local face recognition behind one interface.",
     add_completion=False,
     rich_markup_mode=None,

@@ -229,7 +229,15 @@ def run_opened(
         ):
             lanes = [lane_of(one, request, spools.get(one.name)) for one in backends]
             run_feeds(feeds, lanes, directory, options, stop=uplink.stop, progress=progress)
-    return written_up(request.out)
+    return _written_up(request.out)
+
+
+def _written_up(directory: Path) -> RunResult:
+    try:
+        return written_up(directory)
+    except (KeyboardInterrupt, OutputError):
+        remark(f"the run is kept; its report is not finished: rekadapter report {directory}")
+        raise
 
 
 @contextmanager

@@ -169,7 +169,7 @@ def run(
         given=beforehand(truth, rules, survey, [spec.camera for spec in request.feeds]),
         spool_bytes=parse_size(spool) if spool else None,
     )
-    _finish_run(jobs.run_named(session, [backend], threshold or (), request), as_json=as_json)
+    finish_run(jobs.run_named(session, [backend], threshold or (), request), as_json=as_json)
 
 
 def compare(
@@ -211,7 +211,7 @@ def compare(
         given=beforehand(truth, rules, survey, [spec.camera for spec in request.feeds]),
         spool_bytes=parse_size(spool) if spool else None,
     )
-    _finish_run(jobs.run_named(session, names, threshold or (), request), as_json=as_json)
+    finish_run(jobs.run_named(session, names, threshold or (), request), as_json=as_json)
 
 
 def report(
@@ -298,12 +298,19 @@ def _metrics(address: str | None, *, allowed: bool) -> MetricsAddress | None:
     return MetricsAddress.parse(address, open_to_others=allowed)
 
 
-def _finish_run(result: RunResult, *, as_json: bool) -> None:
+def finish_run(result: RunResult, *, as_json: bool) -> None:
+    """What a run came to and left, and its exit code.
+
+    Raises:
+        typer.Exit: it was interrupted.
+        RekadapterError: it did nothing.
+    """
     show_result(result, as_json=as_json)
     if result.summary.state == "interrupted":
         remark("the run was interrupted; what was done until then is kept")
-        raise typer.Exit(INTERRUPTED)
     say_what_waits(result, result.directory)
+    if result.summary.state == "interrupted":
+        raise typer.Exit(INTERRUPTED)
     refuse_nothing(result.directory, result.summary)
 
 
