@@ -76,6 +76,14 @@ class _Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class _ToDo:
+    """What is left to ask of all systems, and what that costs in USD as far as prices are known."""
+
+    price: float
+    questions: int
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One evaluation from checked data to report."""
 
@@ -107,19 +115,16 @@ class Job:
                 record, inputs = sweeper.prepared(record, self.checked)
             write_record(directory, record)
             store = stack.enter_context(AnswerStore(directory / ANSWERS_FILE))
-            self._refuse_too_dear(self._estimate(inputs, opened, store))
-            self._keep_audit(stack, directory, inputs.record, store)
+            left = self._estimate(inputs, opened, store)
+            self._refuse_too_dear(left.price)
+            audit = EvaluationAudit(
+                directory, inputs.record, self.options.session, asks=left.questions > 0
+            )
+            store.listen(stack.enter_context(audit).answered)
             requests = stack.enter_context(_Lines(directory / REQUESTS_FILE, LedgerEntry))
             uplink.ledger.write_to(requests.append)
             self._collect(inputs, opened, store, uplink, directory)
         return written(directory, stopped=uplink.stop.is_set())
-
-    def _keep_audit(
-        self, stack: ExitStack, directory: Path, record: EvaluationRecord, store: AnswerStore
-    ) -> None:
-        """From here on every answer stands in the audit log, and so does how the sitting ended."""
-        audit = stack.enter_context(EvaluationAudit(directory, record, self.options.session))
-        store.listen(audit.answered)
 
     def _record(self, opened: Sequence[OpenBackend]) -> EvaluationRecord:
         entries = [entry_of(self.session, one) for one in opened]
@@ -127,9 +132,9 @@ class Job:
         record = record_of(self.checked, self.rules, entries, pseudonyms, __version__)
         return with_comparisons(record, self.checked, pseudonyms, self.pairs)
 
-    def _estimate(self, inputs: Inputs, opened: Sequence[OpenBackend], store: AnswerStore) -> float:
+    def _estimate(self, inputs: Inputs, opened: Sequence[OpenBackend], store: AnswerStore) -> _ToDo:
         record = inputs.record
-        total = 0.0
+        total, questions = 0.0, 0
         for entry, one in zip(record.systems, opened, strict=True):
             searches = pending(inputs, one.name, store, self.options)
             comparisons = pending_comparisons(record, one.name, store, self.options)
@@ -137,9 +142,10 @@ class Job:
             price = price_of(entry, left)
             remark(estimate_text(entry, left, price, self.workers))
             total += price or 0.0
+            questions += left.enroll + left.search + left.compare
         for warning in record.warnings:
             remark(f"note: {warning}")
-        return total
+        return _ToDo(total, questions)
 
     def _refuse_too_dear(self, price: float) -> None:
         if price > self.max_usd:

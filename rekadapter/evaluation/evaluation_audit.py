@@ -29,14 +29,18 @@ SOURCES: Final = (EVALUATION_FILE, ANSWERS_FILE, REQUESTS_FILE, SESSIONS_FILE, S
 class EvaluationAudit:
     """The audit log of an evaluation's directory, for one sitting.
 
-    A sitting that asks nothing and changes no rule leaves no record. ``answered`` is called by one
-    thread at a time.
+    A sitting that asks nothing and changes no file leaves no record; one that ``asks`` is in the
+    log before its first request, so that a killed one is told from lines added afterwards.
+    ``answered`` is called by one thread at a time.
 
     Raises:
         OutputError: the log is damaged, or cannot be read or written.
     """
 
-    def __init__(self, directory: Path, record: EvaluationRecord, session: str) -> None:
+    def __init__(
+        self, directory: Path, record: EvaluationRecord, session: str, *, asks: bool
+    ) -> None:
+        self._asks = asks
         self._directory = directory
         self._record = record
         self._session = session
@@ -51,14 +55,17 @@ class EvaluationAudit:
             ) from error
         self._found = states_of(self._directory, SOURCES)
         last = self._log.found(Began)
-        if last is None or last[1].files.get(EVALUATION_FILE) != self._found.get(EVALUATION_FILE):
+        before = last[1].files.get(EVALUATION_FILE) if last else None
+        if self._asks or last is None or before != self._found.get(EVALUATION_FILE):
             self._begin()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
+            files = states_of(self._directory, SOURCES)
+            if files != self._found and not self._began:
+                self._begin()
             if self._began:
-                files = states_of(self._directory, SOURCES)
                 state = "finished" if kind is None else "stopped"
                 error = None if kind is None else kind.__name__
                 self._log.add(Ended(self._session, state, error, files))

@@ -169,13 +169,15 @@ def _hashed_lines(file: Path) -> list[str]:
 
 def _sources(directory: Path, log: _Log) -> Iterator[Misfit]:
     """Each file is what the last record that names it says it was; one that grows still begins
-    with what every record says."""
+    with what every record says, and stopped growing with the last sitting."""
     growing = frozenset[str]() if log.is_run else _GROWING
+    began = max((n for n, record in log.records if isinstance(record, Began)), default=-1)
     last: dict[str, tuple[int, FileState]] = {}
     for n, record in log.records:
         for name, state in _sources_named(record).items():
             if name in growing:
-                yield from _compared(n, directory, name, state, growing=True)
+                over = isinstance(record, Ended) and n > began
+                yield from _compared(n, directory, name, state, growing=not over)
             elif isinstance(record, Reported) and last.get(name, (n, state))[1] != state:
                 yield Misfit(n, f"a report was made from another {name}")
             elif name not in last or not isinstance(record, Reported):

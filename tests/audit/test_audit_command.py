@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rekadapter.cli import run
+from rekadapter.sinks.audit_check import check_log
 from rekadapter.testing.runs import RunBuilder, Transit
 from tests.evaluate.drawn_people import people_folders
 
@@ -143,7 +144,7 @@ def test_changed_rules_and_a_second_sitting_are_told_apart_from_tampering(
     assert run(["audit", "verify", str(out)]) == 1
 
 
-@pytest.mark.parametrize("change", ["changed", "taken out", "put in"])
+@pytest.mark.parametrize("change", ["changed", "taken out", "put in", "put at the end"])
 def test_an_answer_that_was_tampered_with_is_found(
     change: str, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,6 +154,7 @@ def test_an_answer_that_was_tampered_with_is_found(
         "changed": [*lines[:8], lines[8].replace(b'"score":', b'"score":1'), *lines[9:]],
         "taken out": [*lines[:8], *lines[9:]],
         "put in": [*lines, lines[8], lines[8]],
+        "put at the end": [*lines, lines[8].replace(b'"score":', b'"score":1')],
     }[change]
     assert changed != lines
     file.write_bytes(b"".join(changed))
@@ -161,6 +163,31 @@ def test_an_answer_that_was_tampered_with_is_found(
     assert "answers.jsonl" in capsys.readouterr().out
     assert run(["report", str(out)]) == 0
     assert "this evaluation is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["requests.jsonl", "sessions.jsonl"])
+def test_a_line_added_after_the_last_sitting_is_found(
+    name: str, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (out / name).open("ab") as file:
+        file.write(b"{}\n")
+    assert run(["audit", "verify", str(out)]) == 1
+    assert f"{name} is not as it was" in capsys.readouterr().out
+
+
+def test_a_sitting_is_in_the_log_before_its_first_answer(people: Path, out: Path) -> None:
+    """So that one killed over its first request is told from lines that somebody added later."""
+    answers, audit = out / "answers.jsonl", out / "audit.jsonl"
+    assert _evaluate(people, out, "--seed", "6") == 0
+    lines = audit.read_bytes().splitlines(keepends=True)
+    kinds = [json.loads(line)["kind"] for line in lines]
+    again = len(kinds) - 1 - kinds[::-1].index("began")
+    audit.write_bytes(b"".join(lines[: again + 1]))
+    before = json.loads(lines[again])["record"]["files"]["answers.jsonl"]["lines"]
+    kept = answers.read_bytes().splitlines(keepends=True)[: before + 1]
+    answers.write_bytes(b"".join(kept))
+    (out / "requests.jsonl").write_bytes(b"{}\n")
+    assert check_log(out).sources_in_words() == ()
 
 
 def test_a_stopped_evaluation_goes_on_in_the_same_log(
