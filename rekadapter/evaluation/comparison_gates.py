@@ -7,22 +7,26 @@ from typing import Final
 
 from rekadapter.evaluation.gate_findings import (
     FAIL,
+    MADE_UP,
     PASS,
     UNKNOWN,
     Evidences,
     Finding,
     Gate,
+    all_alike,
     at_most,
+    farthest_apart,
+    group_rates,
     proposal,
+    too_unlike,
 )
 from rekadapter.evaluation.one_to_one_results import (
     ComparisonAccuracyResult,
     ComparisonEquityResult,
     OneToOneResult,
 )
-from rekadapter.evaluation.rates import share
+from rekadapter.evaluation.rates import counted, percent, share
 from rekadapter.evaluation.record import SystemEntry
-from rekadapter.evaluation.result_base import EstimateResult
 from rekadapter.evaluation.statistics import Evidence
 
 
@@ -35,7 +39,7 @@ def _evidence(entry: SystemEntry, seen: Evidences) -> Finding:
         return Finding(UNKNOWN, rule, "it has no comparison scores", keys)
     reasons = list(_thin(row))
     if seen.record.synthetic:
-        reasons.insert(0, "the scores are made up")
+        reasons.insert(0, MADE_UP)
     if section.missing:
         reasons.insert(0, f"{section.missing} comparisons were not made")
     if reasons:
@@ -68,8 +72,12 @@ def _accuracy(entry: SystemEntry, seen: Evidences) -> Finding:
     if row.chosen and not row.chosen.sufficient:
         return Finding(UNKNOWN, rule, f"the threshold: {row.chosen.reason}", keys)
     if row.fmr.ci is not None and row.fmr.ci.lo > rules.target_fmr:
-        return Finding(FAIL, rule, f"FMR is above its target: {share(row.fmr)}", keys)
-    return Finding(at_most(row.fnmr, rules.max_fnmr), rule, f"FNMR: {share(row.fnmr)}", keys)
+        matched = counted(row.fmr, "{n} pairs of two people")
+        why = f"more false matches than the {percent(rules.target_fmr)} it was set to: {matched}"
+        return Finding(FAIL, rule, why, keys)
+    missed = counted(row.fnmr, "{n} pairs of one person ({people} people)")
+    why = f"misses: {missed}; the limit is {percent(rules.max_fnmr)}"
+    return Finding(at_most(row.fnmr, rules.max_fnmr), rule, why, keys)
 
 
 def _equity(entry: SystemEntry, seen: Evidences) -> Finding:
@@ -97,25 +105,15 @@ def _spread(equity: ComparisonEquityResult, limit: float) -> Finding:
     name = equity.attribute
     unclear = any(group.suppressed for group in equity.per_group)
     for metric in ("fnmr", "fmr"):
-        ends = [(g.group, _ends(getattr(g, metric))) for g in equity.per_group]
-        known = [(group, interval) for group, interval in ends if interval]
-        unclear = unclear or len(known) < max(2, len(ends))
-        for high, (lo, hi) in known:
-            for low, (_, other_hi) in known:
-                if high != low and lo > limit * other_hi:
-                    return Finding(
-                        FAIL, "", f"{metric.upper()} by {name}: '{high}' over '{low}'", ()
-                    )
-            unclear = unclear or any(hi > limit * o_lo for g, (o_lo, _) in known if g != high)
+        rates = [(g.group, g.fnmr if metric == "fnmr" else g.fmr) for g in equity.per_group]
+        known = tuple(group_rates(rates))
+        apart = farthest_apart(known, limit)
+        if apart:
+            return Finding(FAIL, "", too_unlike(name, metric, apart, limit), ())
+        unclear = unclear or len(known) < max(2, len(rates)) or not all_alike(known, limit)
     if unclear:
         return Finding(UNKNOWN, "", f"by {name}: groups too small, or intervals too wide", ())
     return Finding(PASS, "", f"by {name}: every group within the limit", ())
-
-
-def _ends(estimate: EstimateResult | None) -> tuple[float, float] | None:
-    if estimate is None or estimate.ci is None or estimate.people < Evidence().min_people:
-        return None
-    return estimate.ci.lo, estimate.ci.hi
 
 
 def _operations(entry: SystemEntry, seen: Evidences) -> Finding:

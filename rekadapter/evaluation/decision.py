@@ -8,7 +8,8 @@ from rekadapter.evaluation.accuracy import AccuracySections
 from rekadapter.evaluation.gate_findings import Evidences
 from rekadapter.evaluation.governance import answered_here
 from rekadapter.evaluation.one_to_one_words import comparisons_found, comparisons_tested
-from rekadapter.evaluation.rates import share
+from rekadapter.evaluation.planner import PlanRequest, plan
+from rekadapter.evaluation.rates import counted, percent
 from rekadapter.evaluation.results import (
     AccuracyResult,
     ConclusionResult,
@@ -16,6 +17,7 @@ from rekadapter.evaluation.results import (
     PairedResult,
     VerdictResult,
 )
+from rekadapter.evaluation.statistics import Evidence
 from rekadapter.evaluation.sweep_results import SweepResult
 from rekadapter.evaluation.wording import many
 
@@ -31,12 +33,32 @@ def decision(
         tested=tuple(_tested(seen)),
         findings=(
             *(one.sentence for one in concluded),
+            *_needed(seen),
             *(() if seen.record.only_pairs else _searches_found(accuracy)),
             *(comparisons_found(seen.one_to_one) if seen.one_to_one else ()),
             *(_swept(seen.sweep) if seen.sweep else ()),
         ),
         biggest_risk=_risk(verdicts),
         cannot_say=tuple(_cannot_say(seen)),
+    )
+
+
+def _needed(seen: Evidences) -> Iterator[str]:
+    """How many people it takes, where a threshold rests on too few: "30" is not enough by far."""
+    rows = [row for row in seen.accuracy if row.primary and row.chosen]
+    if seen.record.only_pairs or all(row.chosen and row.chosen.sufficient for row in rows):
+        return
+    rules = seen.record.rules
+    request = PlanRequest(
+        rules.target_fpir,
+        rules.requirements.max_fnir,
+        calibration_share=rules.calibration_share,
+    )
+    yield (
+        f"How many people it takes: no rate rests on fewer than {Evidence().min_people}. To choose "
+        f"a threshold for false alerts in {percent(rules.target_fpir)} of searches takes about "
+        f"{plan(request).needs[0].people:,} absent people, with one photograph each: see "
+        "rekadapter evaluate --plan."
     )
 
 
@@ -91,18 +113,17 @@ def _found(row: AccuracyResult) -> str:
             f"{row.system}: no threshold could be chosen for false alerts in at most {target} of "
             f"searches ({reason})."
         )
-    return (
-        f"{row.system}, set to false alerts in at most {target} of searches: missed "
-        f"{share(row.fnir)} of the people it should have found; false alerts on the test people "
-        f"{share(row.fpir)}."
-    )
+    return f"{row.system}, set to false alerts in at most {target} of searches: {_rates(row)}."
 
 
 def _default(row: AccuracyResult) -> str:
-    return (
-        f"{row.system} at its {row.label}: missed {share(row.fnir)}; false alerts "
-        f"{share(row.fpir)}."
-    )
+    return f"{row.system} at its {row.label}: {_rates(row)}."
+
+
+def _rates(row: AccuracyResult) -> str:
+    missed = counted(row.fnir, "{n} searches of {people} enrolled people")
+    alarmed = counted(row.fpir, "{n} searches of {people} absent people")
+    return f"misses: {missed}; false alerts: {alarmed}"
 
 
 def _pair(pair: PairedResult) -> str:
@@ -113,8 +134,9 @@ def _pair(pair: PairedResult) -> str:
     more = "more" if pair.diff.value >= 0 else "fewer"
     return (
         f"{names}: {pair.b} missed {100 * abs(pair.diff.value):.2g} points {more} "
-        f"(95 % interval {100 * pair.diff.ci.lo:+.2g} to {100 * pair.diff.ci.hi:+.2g}). With a "
-        f"margin of {100 * pair.margin:g} points: {_named(pair)}."
+        f"(95 % interval {100 * pair.diff.ci.lo:+.2g} to {100 * pair.diff.ci.hi:+.2g}; "
+        f"{pair.diff.people:,} people). With a margin of {100 * pair.margin:g} points: "
+        f"{_named(pair)}."
     )
 
 

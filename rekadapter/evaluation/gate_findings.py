@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from rekadapter.evaluation.one_to_one_results import OneToOneResult
+from rekadapter.evaluation.rates import share
 from rekadapter.evaluation.record import EvaluationRecord, SystemEntry
+from rekadapter.evaluation.result_base import IntervalResult
 from rekadapter.evaluation.results import (
     AccuracyResult,
     CameraResult,
@@ -26,6 +28,8 @@ from rekadapter.evaluation.sweep_results import SweepResult
 PASS: Final[Outcome] = "pass"  # noqa: S105 - a verdict, not a password
 FAIL: Final[Outcome] = "fail"
 UNKNOWN: Final[Outcome] = "not enough evidence"
+
+MADE_UP: Final = "the scores are made up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +75,60 @@ def proposal(seen: Evidences, *names: str) -> str:
     """Words for a rule whose limits nobody stated; ``names`` are dotted keys of the rules."""
     stated = all(name in seen.record.stated for name in names)
     return "" if stated else " (limit: a proposal, nobody stated one)"
+
+
+# --- groups -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRate:
+    """A rate of one group that rests on enough people, and its interval."""
+
+    group: str
+    rate: EstimateResult
+    ci: IntervalResult
+
+
+@dataclass(frozen=True, slots=True)
+class FarApart:
+    """Two groups whose rates differ too much."""
+
+    high: GroupRate
+    low: GroupRate
+
+
+def group_rates(rates: Iterable[tuple[str, EstimateResult | None]]) -> Iterator[GroupRate]:
+    """Those of the groups' rates that have an interval and rest on enough people."""
+    for group, rate in rates:
+        if rate is not None and rate.ci is not None and rate.people >= Evidence().min_people:
+            yield GroupRate(group, rate, rate.ci)
+
+
+def farthest_apart(rates: Sequence[GroupRate], limit: float) -> FarApart | None:
+    """Two groups of which even the near ends of the intervals differ more than ``limit`` times."""
+    if not rates:
+        return None
+    high = max(rates, key=lambda one: one.ci.lo)
+    low = min(rates, key=lambda one: one.ci.hi)
+    return FarApart(high, low) if high is not low and high.ci.lo > limit * low.ci.hi else None
+
+
+def all_alike(rates: Sequence[GroupRate], limit: float) -> bool:
+    """Whether even the far ends of no two groups' intervals differ more than ``limit`` times."""
+    return all(high is low or high.ci.hi <= limit * low.ci.lo for high in rates for low in rates)
+
+
+_HAPPENED: Final[Mapping[str, str]] = {
+    "fnir": "misses in searches",
+    "fpir": "false alerts in searches",
+    "fnmr": "misses in pairs",
+    "fmr": "false matches in pairs",
+}
+
+
+def too_unlike(attribute: str, metric: str, apart: FarApart, limit: float) -> str:
+    """What is said of two groups that are too far apart."""
+    high, low = (f"'{one.group}': {share(one.rate)}" for one in (apart.high, apart.low))
+    return (
+        f"by {attribute}, {_HAPPENED[metric]} of {high}; of {low}; more than {limit:g} times apart"
+    )

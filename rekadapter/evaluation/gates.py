@@ -13,22 +13,26 @@ from rekadapter.evaluation.comparison_gates import COMPARISON_JUDGES
 from rekadapter.evaluation.gate_cameras import judge_cameras
 from rekadapter.evaluation.gate_findings import (
     FAIL,
+    MADE_UP,
     PASS,
     UNKNOWN,
     Evidences,
     Finding,
     Gate,
+    all_alike,
     at_most,
+    farthest_apart,
+    group_rates,
     proposal,
+    too_unlike,
 )
 from rekadapter.evaluation.governance import answered_here, research_only, terms_flags
-from rekadapter.evaluation.rates import share
+from rekadapter.evaluation.rates import counted, percent, share
 from rekadapter.evaluation.record import SystemEntry
 from rekadapter.evaluation.results import (
     AccuracyResult,
     ConclusionResult,
     EquityResult,
-    GroupResult,
     VerdictResult,
 )
 from rekadapter.evaluation.statistics import Evidence
@@ -73,7 +77,9 @@ def _sentence(system: str, own: Sequence[VerdictResult], stop: VerdictResult | N
     if stop is None:
         return f"{system} passes every gate, by the rules stated."
     if stop.result == FAIL:
-        return f"{system} fails the gate '{stop.gate}': {stop.why}."
+        made_up = any(one.why == MADE_UP for one in own)
+        by = "By made-up scores, " if made_up else ""
+        return f"{by}{system} fails the gate '{stop.gate}': {stop.why}."
     still_open = [one.gate for one in own if one.result == UNKNOWN]
     thin = next((one for one in own if one.gate == "evidence" and one.result == UNKNOWN), None)
     why = f" The test is too small: {thin.why}." if thin else ""
@@ -109,7 +115,7 @@ def _evidence(entry: SystemEntry, seen: Evidences) -> Finding:
     keys = ("data", f"accuracy[system={entry.name},primary=true]")
     reasons = list(_thin(row))
     if seen.record.synthetic:
-        reasons.insert(0, "the scores are made up")
+        reasons.insert(0, MADE_UP)
     if seen.data.missing_answers:
         reasons.insert(0, f"{seen.data.missing_answers} searches were not run")
     if reasons:
@@ -137,11 +143,16 @@ def _accuracy(entry: SystemEntry, seen: Evidences) -> Finding:
         f"{proposal(seen, 'requirements.max_fnir')}"
     )
     keys = (f"accuracy[system={entry.name},primary=true]",)
-    missed = at_most(row.fnir, limit)
+    if row.chosen and not row.chosen.sufficient:
+        return Finding(UNKNOWN, rule, f"the threshold: {row.chosen.reason}", keys)
     alarmed = row.fpir.ci is not None and row.fpir.ci.lo > (row.target_fpir or 1)
     if alarmed:
-        return Finding(FAIL, rule, f"FPIR is above its target: {share(row.fpir)}", keys)
-    return Finding(missed, rule, f"FNIR: {share(row.fnir)}", keys)
+        alerts = counted(row.fpir, "{n} searches of {people} absent people")
+        why = f"more false alerts than the {percent(row.target_fpir or 1)} it was set to: {alerts}"
+        return Finding(FAIL, rule, why, keys)
+    missed = counted(row.fnir, "{n} searches of {people} enrolled people")
+    why = f"misses: {missed}; the limit is {percent(limit)}"
+    return Finding(at_most(row.fnir, limit), rule, why, keys)
 
 
 def _equity(entry: SystemEntry, seen: Evidences) -> Finding:
@@ -167,25 +178,15 @@ def _spread(equity: EquityResult, limit: float) -> Finding:
     hidden = [g.group for g in equity.per_group if g.suppressed]
     unclear = bool(hidden)
     for metric in ("fnir", "fpir"):
-        ends = [(g.group, *_ends(g, metric)) for g in equity.per_group]
-        known = [(group, lo, hi) for group, lo, hi in ends if lo is not None and hi is not None]
-        unclear = unclear or len(known) < max(2, len(ends))
-        for high, lo, hi in known:
-            for low, other_lo, other_hi in known:
-                if high != low and lo > limit * other_hi:
-                    why = f"{metric.upper()} by {name}: '{high}' over '{low}'"
-                    return Finding(FAIL, "", why, ())
-                unclear = unclear or (high != low and hi > limit * other_lo)
+        rates = [(g.group, g.fnir if metric == "fnir" else g.fpir) for g in equity.per_group]
+        known = tuple(group_rates(rates))
+        apart = farthest_apart(known, limit)
+        if apart:
+            return Finding(FAIL, "", too_unlike(equity.attribute, metric, apart, limit), ())
+        unclear = unclear or len(known) < max(2, len(rates)) or not all_alike(known, limit)
     if unclear:
         return Finding(UNKNOWN, "", f"by {name}: groups too small, or intervals too wide", ())
     return Finding(PASS, "", f"by {name}: every group within the limit", ())
-
-
-def _ends(group: GroupResult, metric: str) -> tuple[float | None, float | None]:
-    estimate = group.fnir if metric == "fnir" else group.fpir
-    if estimate is None or estimate.ci is None or estimate.people < Evidence().min_people:
-        return None, None
-    return estimate.ci.lo, estimate.ci.hi
 
 
 def _operations(entry: SystemEntry, seen: Evidences) -> Finding:

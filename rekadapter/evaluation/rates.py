@@ -21,3 +21,18 @@ def share(estimate: EstimateResult) -> str:
         units = "people" if estimate.unit == "person" else estimate.unit
         return f"none of {estimate.n:,} (at most {percent(ci.hi)}: {estimate.people} {units})"
     return f"not known ({estimate.reason})"
+
+
+def counted(estimate: EstimateResult, trials: str) -> str:
+    """A rate with what it was counted from, for a sentence: ``55 of 600 searches of 300 enrolled
+    people, 9.2 % (6.8 % to 12 %)``. ``trials`` holds ``{n}`` and ``{people}``."""
+    ci = estimate.ci
+    known = estimate.value is not None or estimate.errors == 0
+    if ci is None or not known:
+        return f"not known ({estimate.reason})"
+    of = trials.format(n=f"{estimate.n:,}", people=f"{estimate.people:,}")
+    if estimate.value is None:
+        return f"none of {of}, at most {percent(ci.hi)}"
+    few = "; few errors" if not estimate.sufficient else ""
+    between = f"{percent(ci.lo)} to {percent(ci.hi)}{few}"
+    return f"{estimate.errors:,} of {of}, {percent(estimate.value)} ({between})"

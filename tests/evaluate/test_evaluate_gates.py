@@ -117,7 +117,9 @@ def test_accuracy_fails_where_test_people_raise_more_alerts_than_the_target() ->
     report = evaluated(replace(stored, answers=answers))
     verdict = gate(report, "accuracy")
     assert verdict.result == "fail"
-    assert verdict.why.startswith("FPIR is above its target")
+    assert verdict.why.startswith(
+        "more false alerts than the 10 % it was set to: 240 of 240 searches"
+    )
 
 
 @pytest.mark.parametrize(("limit", "result"), [(0.2, "pass"), (0.005, "not enough evidence")])
@@ -125,6 +127,24 @@ def test_accuracy_holds_the_whole_interval_against_the_limit(limit: float, resul
     report = evaluated(made(requirements={"max_fnir": limit}))
     assert gate(report, "accuracy").result == result
     assert "proposal" not in gate(report, "accuracy").rule
+
+
+def test_nobody_is_failed_for_misses_at_a_threshold_that_rests_on_few_errors() -> None:
+    report = evaluated(made(target_fpir=0.02, requirements={"max_fnir": 0.001}))
+    row = next(one for one in report.accuracy if one.primary)
+    assert row.chosen is not None
+    assert not row.chosen.sufficient
+    verdict = gate(report, "accuracy")
+    assert verdict.result == "not enough evidence"
+    assert verdict.why.startswith("the threshold: ")
+
+
+def test_misses_stand_with_what_they_were_counted_from_and_the_limit() -> None:
+    report = evaluated(made(ScoreModel(mated_mean=0.4), requirements={"max_fnir": 0.2}))
+    row = next(one for one in report.accuracy if one.primary)
+    why = gate(report, "accuracy").why
+    assert f"{row.fnir.errors} of {row.fnir.n} searches of {row.fnir.people} enrolled people" in why
+    assert why.endswith("the limit is 20 %")
 
 
 def test_a_limit_that_nobody_stated_is_called_a_proposal() -> None:
@@ -170,7 +190,11 @@ def test_equity_passes_and_fails_by_the_ends_of_intervals(shift: float, result: 
     design = replace(DESIGN, gallery=300, mated_people=300, nonmated_people=2000, groups=groups)
     model = ScoreModel(mated_mean=0.36) if result == "pass" else ScoreModel()
     report = evaluated(made(model, design, requirements={"max_group_ratio": 3.0}))
-    assert gate(report, "equity").result == result
+    verdict = gate(report, "equity")
+    assert verdict.result == result
+    if result == "fail":
+        assert verdict.why.startswith("by site, misses in searches of 'south': ")
+        assert report.conclusions[0].sentence.startswith("By made-up scores, alpha fails")
 
 
 def test_a_failed_gate_decides_over_an_open_one_before_it() -> None:

@@ -76,6 +76,17 @@ def test_twelve_people_are_refused(small: EvaluationReport) -> None:
     assert {v.result for v in evidence} == {"not enough evidence"}
 
 
+def test_a_refusal_says_how_many_people_it_takes(
+    small: EvaluationReport, large: EvaluationReport
+) -> None:
+    says = [line for line in small.decision.findings if "How many people it takes" in line]
+    assert says
+    assert "about 2,500 absent people" in says[0]
+    sufficient = [row for row in large.accuracy if row.primary and row.chosen]
+    said = any("How many people it takes" in line for line in large.decision.findings)
+    assert said != all(row.chosen and row.chosen.sufficient for row in sufficient)
+
+
 def test_a_page_of_twelve_people_says_so_and_draws_nothing(small: EvaluationReport) -> None:
     page = evaluation_html(small)
     assert "Nothing can be concluded about alpha" in page

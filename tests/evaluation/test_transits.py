@@ -352,7 +352,8 @@ def test_with_enough_people_the_report_gives_figures_and_compares() -> None:
     assert report.paired[0].diff is not None
     assert report.paired[0].diff.value == pytest.approx(1 / 6)
     gates = {(one.gate, one.system): one.result for one in report.verdicts}
-    assert gates["accuracy", "rekognition"] == "fail"
+    # its threshold rests on too few false alerts to fail it for its misses
+    assert gates["accuracy", "rekognition"] == "not enough evidence"
 
 
 def test_false_alerts_a_day_have_an_exact_interval_or_a_bound_or_a_refusal() -> None:
