@@ -146,7 +146,8 @@ def _absent(
 
 
 def _draw(person: PersonId, seed: int) -> bytes:
-    return hashlib.sha256(f"held out\x00{seed}\x00{person}".encode()).digest()
+    drawn = f"held out\x00{seed}\x00{person}"
+    return hashlib.sha256(drawn.encode(errors="surrogateescape")).digest()
 
 
 # --- checks -----------------------------------------------------------------------------------
@@ -192,7 +193,7 @@ def check(dataset: Dataset) -> CheckedDataset:
     """
     if dataset.pairs:
         return _checked_pairs(dataset)
-    problems = [*_too_few(dataset)]
+    problems = [*_undecodable((*dataset.gallery, *dataset.probes)), *_too_few(dataset)]
     gallery = _read(dataset.gallery, problems)
     probes = _read(dataset.probes, problems)
     problems += _same_photographs(gallery, probes)
@@ -204,6 +205,7 @@ def check(dataset: Dataset) -> CheckedDataset:
 def _checked_pairs(dataset: Dataset) -> CheckedDataset:
     problems = [*_pairs_missing(dataset)]
     samples = list(dict.fromkeys(s for pair in dataset.pairs for s in (pair.first, pair.second)))
+    problems += _undecodable(samples)
     read = _read(samples, problems)
     problems += _owned_twice(read)
     found = {checked.sample: checked for checked in read}
@@ -236,6 +238,24 @@ def _same_pairs(pairs: Sequence[CheckedPair]) -> Iterable[str]:
         yield f"{twice} pairs are listed more than once: list each once"
 
 
+def _undecodable(samples: Iterable[Sample]) -> Iterable[str]:
+    """File names of another encoding, which can be neither printed nor written down."""
+    for folder in dict.fromkeys(sample.path.parent for sample in samples):
+        if not _is_text(str(folder)):
+            yield f"{_shown(folder)}: the name is not valid text: rename it"
+    for sample in samples:
+        if not _is_text(sample.path.name):
+            yield f"{_shown(sample.path)}: the name is not valid text: rename it"
+
+
+def _is_text(name: str) -> bool:
+    return name == _shown(name)
+
+
+def _shown(name: Path | str) -> str:
+    return str(name).encode(errors="replace").decode()
+
+
 def _too_few(dataset: Dataset) -> Iterable[str]:
     if not dataset.gallery:
         yield "nobody is in the gallery"
@@ -255,7 +275,7 @@ def _read(samples: Iterable[Sample], problems: list[str]) -> tuple[CheckedSample
         try:
             digest = Image.open(sample.path).digest()
         except ImageError as error:
-            problems.append(str(error))
+            problems.append(_shown(str(error)))
             continue
         box = f":{sample.box}" if sample.box else ""
         digest = hashlib.sha256(f"{digest}{box}".encode()).hexdigest() if box else digest
@@ -293,8 +313,21 @@ def _warnings(dataset: Dataset) -> Iterable[str]:
     silent = len(dataset.enrolled - searched)
     if silent:
         yield f"{silent} people of the gallery have no second photograph and are not searched"
+    yield from _alike(searched | dataset.enrolled)
     yield from _label_warnings(dataset, searched)
     yield from dataset.exclusions
+
+
+def _alike(people: Iterable[PersonId]) -> Iterable[str]:
+    """Counted, as the report holds no names: somebody who is enrolled under one of two spellings
+    and searched under the other would be a false alert of every system."""
+    spelled = Counter(" ".join(person.split()).casefold() for person in people)
+    twice = sum(count for count in spelled.values() if count > 1)
+    if twice:
+        yield (
+            f"{twice} people have names that differ only in capitals or spaces: each counts as a "
+            "person of its own"
+        )
 
 
 def _label_warnings(dataset: Dataset, searched: set[PersonId]) -> Iterable[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -81,7 +82,7 @@ def _hold_out(
 def folders(root: Path, rules: Rules) -> Dataset:
     """A folder per person; groups from ``people.csv`` (a column ``person``, one an attribute)."""
     samples = [
-        Sample(PersonId(folder.name), path)
+        Sample(_person(folder.name), path)
         for folder in sorted(root.iterdir())
         if folder.is_dir()
         for path in _images(folder)
@@ -93,9 +94,14 @@ def folders(root: Path, rules: Rules) -> Dataset:
     return _hold_out(samples, rules, people)
 
 
+def _person(name: str) -> PersonId:
+    """One name, whichever way its accents are encoded: macOS and Linux write them differently."""
+    return PersonId(unicodedata.normalize("NFC", name))
+
+
 def _people(file: Path) -> tuple[LabeledPerson, ...]:
     found = [
-        LabeledPerson(PersonId(row["person"]), _groups(row, set(row) - {"person"}))
+        LabeledPerson(_person(row["person"]), _groups(row, set(row) - {"person"}))
         for row in _rows(file, needed=("person",))
     ]
     twice = [name for name, count in Counter(one.person for one in found).items() if count > 1]
@@ -175,7 +181,7 @@ def _sample(file: Path, row: Mapping[str, str]) -> Sample:
     seconds, box = row.get("seconds") or "", row.get("box") or ""
     try:
         return Sample(
-            person=PersonId(row["person"]),
+            person=_person(row["person"]),
             path=file.parent / row["path"],
             box=PixelBox(*(int(side) for side in box.split())) if box else None,
             camera=row.get("camera") or None,
@@ -196,7 +202,7 @@ def _labels(file: Path, rows: Sequence[Mapping[str, str]]) -> tuple[LabeledPerso
             GroupLabel(label.attribute.removeprefix("group:"), label.value)
             for label in _groups(row, columns)
         )
-        person = PersonId(row["person"])
+        person = _person(row["person"])
         if found.setdefault(person, groups) != groups:
             raise UsageError(f"{file}: '{person}' has different group labels in different rows")
     return tuple(LabeledPerson(person, groups) for person, groups in found.items())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,31 @@ def test_a_protocol_that_contradicts_itself_is_refused(
     file.write_text("\n".join(["role,person,path", *rows]))
     with pytest.raises(UsageError, match=says):
         load(file)
+
+
+def test_a_name_that_is_not_text_is_a_problem_with_a_name(tmp_path: Path) -> None:
+    people_folders(tmp_path, 4, 2)
+    odd = tmp_path / os.fsdecode(b"p\xff")
+    shutil.copytree(tmp_path / "p00", odd)
+    with pytest.raises(UsageError, match=r"p\?: the name is not valid text: rename it"):
+        check(load(tmp_path).dataset)
+
+
+def test_one_name_in_two_encodings_is_one_person(tmp_path: Path) -> None:
+    composed, decomposed = "Zo\u00eb", "Zoe\u0308"
+    people_folders(tmp_path, 3, 2)
+    (tmp_path / "p00").rename(tmp_path / decomposed)
+    (tmp_path / "people.csv").write_text(f"person,sex\n{composed},f\n", encoding="utf-8")
+    dataset = load(tmp_path).dataset
+    assert composed in {one.person for one in (*dataset.gallery, *dataset.probes)}
+    assert [one.person for one in dataset.people] == [composed]
+
+
+def test_names_that_differ_only_in_capitals_are_counted_in_a_warning(tmp_path: Path) -> None:
+    people_folders(tmp_path, 4, 2)
+    (tmp_path / "p00").rename(tmp_path / "P01")
+    found = check(load(tmp_path).dataset).warnings
+    assert any(line.startswith("2 people have names that differ only in") for line in found)
 
 
 def test_too_few_absent_people_are_named(tmp_path: Path) -> None:
