@@ -100,6 +100,12 @@ class Job:
 
     def run(self) -> Done:
         uplink = Uplink.capped_at(self.session.settings.uplink)
+        directory = self._answered(uplink)
+        return written(directory, stopped=uplink.stop.is_set())
+
+    def _answered(self, uplink: Uplink) -> Path:
+        """Asks what is left to ask. On its own, so that the answers are freed before the report
+        reads them again."""
         with ExitStack() as stack:
             context = remote_context(self.session.settings, uplink)
             opened = [
@@ -124,7 +130,7 @@ class Job:
             requests = stack.enter_context(_Lines(directory / REQUESTS_FILE, LedgerEntry))
             uplink.ledger.write_to(requests.append)
             self._collect(inputs, opened, store, uplink, directory)
-        return written(directory, stopped=uplink.stop.is_set())
+        return directory
 
     def _record(self, opened: Sequence[OpenBackend]) -> EvaluationRecord:
         entries = [entry_of(self.session, one) for one in opened]

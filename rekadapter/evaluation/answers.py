@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Self
+from typing import BinaryIO, Final, Self
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -114,6 +114,7 @@ class StoredAnswer:
 
 
 _LINE: Final = TypeAdapter(StoredAnswer)
+_QUESTION: Final = TypeAdapter(Question)
 
 AnswerListener = Callable[[LineRef, StoredAnswer], None]
 
@@ -121,6 +122,11 @@ AnswerListener = Callable[[LineRef, StoredAnswer], None]
 def line_of(answer: StoredAnswer) -> bytes:
     """An answer as it stands in the file, without the end of the line."""
     return _LINE.dump_json(answer)
+
+
+def question_of(question: Question) -> bytes:
+    """A question as it begins the line of its answer."""
+    return _QUESTION.dump_json(question)
 
 
 class AnswerStore:
@@ -138,7 +144,7 @@ class AnswerStore:
         self._lines = 0
         self._listener: AnswerListener | None = None
         self._file = _opened(path)
-        os.ftruncate(self._file, self._take_in(path.read_bytes()))
+        os.ftruncate(self._file, self._take_in())
 
     def __enter__(self) -> Self:
         return self
@@ -181,12 +187,15 @@ class AnswerStore:
             os.close(self._file)
             self._file = -1
 
-    def _take_in(self, data: bytes) -> int:
+    def _take_in(self) -> int:
         """Reads all whole lines; returns where the last of them ends."""
-        for answer in _answers(self._path, data):
-            self._found[answer.question.key] = answer
-            self._lines += 1
-        return data.rfind(b"\n") + 1
+        end = 0
+        with self._path.open("rb") as file:
+            for answer in _answers(self._path, file):
+                self._found[answer.question.key] = answer
+                self._lines += 1
+                end = file.tell()
+        return end
 
 
 def read_answers(path: Path) -> tuple[StoredAnswer, ...]:
@@ -198,10 +207,12 @@ def read_answers(path: Path) -> tuple[StoredAnswer, ...]:
         OutputError: it cannot be read, or a line is damaged.
     """
     try:
-        data = path.read_bytes() if path.exists() else b""
+        if not path.exists():
+            return ()
+        with path.open("rb") as file:
+            return tuple(_answers(path, file))
     except OSError as error:
         raise OutputError(f"{path} cannot be read: {error.strerror}") from error
-    return tuple(_answers(path, data))
 
 
 def latest(answers: Iterable[StoredAnswer]) -> dict[str, StoredAnswer]:
@@ -209,9 +220,11 @@ def latest(answers: Iterable[StoredAnswer]) -> dict[str, StoredAnswer]:
     return {answer.question.key: answer for answer in answers}
 
 
-def _answers(path: Path, data: bytes) -> Iterator[StoredAnswer]:
-    whole = data[: data.rfind(b"\n") + 1]
-    for number, line in enumerate(whole.splitlines(), 1):
+def _answers(path: Path, file: BinaryIO) -> Iterator[StoredAnswer]:
+    """Line by line: candidate lists of thousands of people make large files."""
+    for number, line in enumerate(iter(file.readline, b""), 1):
+        if not line.endswith(b"\n"):
+            return
         try:
             yield _LINE.validate_json(line)
         except ValidationError as error:

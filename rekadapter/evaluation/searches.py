@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from rekadapter.evaluation.answers import StoredAnswer, line_of
+from rekadapter.evaluation.answers import StoredAnswer, line_of, question_of
 from rekadapter.evaluation.outcomes import (
     Cut,
     EnrollmentOutcome,
@@ -100,14 +100,18 @@ class HasAnswers(Protocol):
 def used_answers_sha256(
     systems: Iterable[SystemOutcomes], others: Iterable[HasAnswers] = ()
 ) -> str:
-    """Digest of every answer that counted, whatever their order in the file."""
+    """Digest of every answer that counted, whatever their order in the file.
+
+    Lines are sorted without being held all at once: each begins with its question, and no two
+    answers that counted have the same.
+    """
     digest = hashlib.sha256()
     systems = tuple(systems)
     used = [one.answer for system in systems for one in system.answered]
     used += [answer for system in others for answer in system.answers]
     used += [answer for system in systems for answer in system.enroll_answers]
-    for line in sorted(map(line_of, used)):
-        digest.update(line + b"\n")
+    for answer in sorted(used, key=lambda one: question_of(one.question)):
+        digest.update(line_of(answer) + b"\n")
     return digest.hexdigest()
 
 

@@ -157,11 +157,12 @@ def _unnamed(name: str, count: int, refs: set[int], log: _Log) -> Iterator[Misfi
 
 
 def _hashed_lines(file: Path) -> list[str]:
+    """Digests of the whole lines, read one by one: a file of answers may be large."""
     try:
-        data = file.read_bytes()
+        with file.open("rb") as lines:
+            return [sha256_of(line[:-1]) for line in lines if line.endswith(b"\n")]
     except FileNotFoundError:
         return []
-    return [sha256_of(line) for line in data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]]
 
 
 # --- files ------------------------------------------------------------------------------------
