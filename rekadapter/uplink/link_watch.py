@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,11 +14,15 @@ from rekadapter.uplink.spool import Spool
 
 PAUSE_SECONDS: Final = 2.0
 """Between two tries of an uplink that is gone; each try has its own retries besides."""
+SILENCE_SECONDS: Final = 15.0
+"""Pictures are made to take a second of the link each: so long without an answer to any is none."""
 
 
 class LinkWatch:
-    """An uplink is lost once a request could not be delivered whatever its retries, and while the
-    rate control sees nothing arrive; it is back with the first answer. Safe to use from any thread.
+    """An uplink is lost once a request could not be delivered whatever its retries, while the rate
+    control sees nothing arrive, and while requests are under way and none is answered: a gateway
+    may acknowledge what never arrives. It is back with the first answer. Safe to use from any
+    thread.
 
     What waits is asked about between ``begin`` and ``end``: by one caller at a time while the
     uplink is lost, which tells whether it is back, and by ``most`` while it is there.
@@ -39,18 +44,38 @@ class LinkWatch:
         self._mutex = threading.Lock()
         self._lost = False
         self._trying = 0
+        self._under_way = 0
+        self._quiet_since = clock()
         self._not_before = clock()
 
     @property
     def lost(self) -> bool:
         """Whether a request would only wait for its timeout."""
-        return self._lost or not self._reachable()
+        return self._lost or self._silent or not self._reachable()
+
+    @property
+    def _silent(self) -> bool:
+        with self._mutex:
+            return self._under_way > 0 and self._clock() - self._quiet_since > SILENCE_SECONDS
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """While a frame is being asked about."""
+        with self._mutex:
+            if not self._under_way:
+                self._quiet_since = self._clock()
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._under_way -= 1
 
     def reached(self) -> None:
         """A request was answered."""
         with self._mutex:
             self._lost = False
-            self._not_before = self._clock()
+            self._not_before = self._quiet_since = self._clock()
 
     def failed(self) -> None:
         """A request could not be delivered, whatever its retries."""

@@ -124,7 +124,8 @@ class SpoolingLane:
 
     def _ask(self, taken: Taken[Job]) -> None:
         job = taken.item
-        answer = self._uploader.ask(job, taken.turn)
+        with self._watch.asking():
+            answer = self._uploader.ask(job, taken.turn)
         if answer.sent_bytes:
             self._outbox.charge(taken, answer.sent_bytes)
         if not undelivered(answer.error):
@@ -198,7 +199,8 @@ class SpoolingLane:
             return True
         late = Late(frame.captured_at, frame.key)
         last = self._outbox.exhausted
-        answer = self._uploader.ask(job, _NO_TURN, late=late)
+        with self._watch.asking():
+            answer = self._uploader.ask(job, _NO_TURN, late=late)
         if _waits_again(answer):
             self._keep_waiting(frame, job, answer)
             if last:  # a try that began when no more frames came has failed

@@ -10,7 +10,7 @@ from rekadapter.errors import (
     DeadlineExceededError,
     ThrottledError,
 )
-from rekadapter.uplink.link_watch import PAUSE_SECONDS, LinkWatch, undelivered
+from rekadapter.uplink.link_watch import PAUSE_SECONDS, SILENCE_SECONDS, LinkWatch, undelivered
 from tests.rekognition.fakes import FakeClock
 
 
@@ -89,3 +89,20 @@ def test_a_refusal_is_a_pause_and_no_outage() -> None:
     assert not watch.begin()
     clock.pass_time(PAUSE_SECONDS)
     assert watch.begin()
+
+
+def test_requests_that_nobody_answers_for_long_mean_that_it_is_gone() -> None:
+    clock = FakeClock()
+    watch = LinkWatch(clock=clock)
+    clock.pass_time(10 * SILENCE_SECONDS)
+    with watch.asking():
+        assert not watch.lost  # nobody was asked before
+        clock.pass_time(SILENCE_SECONDS - 1)
+        with watch.asking():
+            clock.pass_time(2)
+            assert watch.lost
+            watch.reached()
+            assert not watch.lost
+            clock.pass_time(SILENCE_SECONDS + 1)
+            assert watch.lost
+    assert not watch.lost
