@@ -177,8 +177,8 @@ def _estimates(
     settings: Settings, backends: Sequence[OpenBackend], request: RunRequest
 ) -> Iterator[str]:
     """What a run may cost at most, per paid backend, in a line: one face searched in every frame
-    that the feeds are expected to have."""
-    frames = [open_feed(spec).expected_frames for spec in request.feeds]
+    that the feeds are expected to have in its time."""
+    frames = [_most_frames(spec, request.options.duration_seconds) for spec in request.feeds]
     known = sum(count for count in frames if count is not None)
     for backend in backends:
         if not backend.recognizer.capabilities.remote:
@@ -196,6 +196,14 @@ def _estimates(
                 f"{backend.name}: ${each:g} a search; with one face searched in each of {known} "
                 f"frames ${total:.2f}, and less where not every frame is sent"
             )
+
+
+def _most_frames(spec: FeedSpec, duration_seconds: float | None) -> int | None:
+    """How many frames a run will look at, no more; None where nobody knows."""
+    counts = [open_feed(spec).expected_frames]
+    if duration_seconds is not None and spec.fps is not None:
+        counts.append(math.ceil(duration_seconds * spec.fps))
+    return min((count for count in counts if count is not None), default=None)
 
 
 def run_opened(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,7 +54,9 @@ class VideoFeed:
         rates = [rate for rate in (facts.average_fps, self.spec.fps) if rate]
         if facts.seconds is None or not rates:
             return None
-        return max(1, round(facts.seconds * min(rates)))
+        # one at 0 s and one at the beginning of each interval after it; a clip of 2 s whose times
+        # are a microsecond long has no third second
+        return max(1, math.ceil(facts.seconds * min(rates) - 0.01))
 
     def frames(self) -> Iterator[Frame | LostFrame]:
         """Every sampled frame in order of time.

@@ -71,7 +71,7 @@ def test_sampling_goes_by_time_and_keeps_the_frame_numbers(tmp_path: Path) -> No
     assert [frame.index for frame in taken] == [0, 3, 5]
 
 
-@pytest.mark.parametrize(("fps", "expected"), [(5, 10), (25, 50), (100, 50), (12.5, 25)])
+@pytest.mark.parametrize(("fps", "expected"), [(5, 10), (25, 50), (100, 50), (12.5, 25), (1.2, 3)])
 def test_a_sampled_clip_gives_its_share_of_frames(
     tmp_path: Path, fps: float, expected: int
 ) -> None:
