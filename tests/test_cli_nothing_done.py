@@ -104,6 +104,14 @@ def test_an_interrupted_run_is_not_blamed(tmp_path: Path) -> None:
     refuse_nothing(tmp_path / "run", summarize(read_run(tmp_path / "run")))
 
 
+def test_a_run_that_never_said_how_it_ended_is_not_called_running(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    RunBuilder(cameras={"lobby": 7}, state="running").write(tmp_path / "run")
+    assert run(["report", str(tmp_path / "run")]) == 0
+    assert "run going on, or killed" in capsys.readouterr().out
+
+
 def test_an_interrupted_run_says_what_waits_for_the_uplink(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -243,7 +243,7 @@ def report(
     if gallery is not None:
         raise UsageError(f"{run_directory} is a run on feeds: it keeps no photographs to show")
     add_to(run_directory, truth, rules, surveyed)
-    show_result(written_up(run_directory), as_json=as_json)
+    _show(written_up(run_directory), as_json=as_json)
 
 
 def seconds_of(duration: str) -> float:
@@ -298,23 +298,24 @@ def _metrics(address: str | None, *, allowed: bool) -> MetricsAddress | None:
     return MetricsAddress.parse(address, open_to_others=allowed)
 
 
-def finish_run(result: RunResult, *, as_json: bool) -> None:
-    """What a run came to and left, and its exit code.
+def finish_run(result: RunResult, *, spool_of: Path | None = None, as_json: bool) -> None:
+    """What a run came to and left in the spool (of another run's directory, where it asked about
+    that), and its exit code.
 
     Raises:
         typer.Exit: it was interrupted.
         RekadapterError: it did nothing.
     """
-    show_result(result, as_json=as_json)
+    _show(result, as_json=as_json)
     if result.summary.state == "interrupted":
         remark("the run was interrupted; what was done until then is kept")
-    say_what_waits(result, result.directory)
+    _say_what_waits(result, spool_of or result.directory)
     if result.summary.state == "interrupted":
         raise typer.Exit(INTERRUPTED)
     refuse_nothing(result.directory, result.summary)
 
 
-def say_what_waits(result: RunResult, directory: Path) -> None:
+def _say_what_waits(result: RunResult, directory: Path) -> None:
     """How many frames wait in the spool of a run's directory, and what to do about it."""
     causes = [total.frames.dropped or {} for total in result.summary.totals]
     if waiting := sum(dropped.get(SPOOLED, 0) for dropped in causes):
@@ -324,7 +325,7 @@ def say_what_waits(result: RunResult, directory: Path) -> None:
         )
 
 
-def show_result(result: RunResult, *, as_json: bool) -> None:
+def _show(result: RunResult, *, as_json: bool) -> None:
     """What a run came to, and where it is written."""
     if as_json:
         print_json(result.summary)

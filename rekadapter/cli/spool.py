@@ -15,11 +15,10 @@ import typer
 
 from rekadapter.cli import jobs
 from rekadapter.cli.feed_reports import GIVEN_FILES, Beforehand, RunResult, keep_inputs, written_up
-from rekadapter.cli.nothing import refuse_nothing
-from rekadapter.cli.options import INTERRUPTED, AsJson
+from rekadapter.cli.options import AsJson
 from rekadapter.cli.output import print_json, print_table, remark
 from rekadapter.cli.pricing import request_price
-from rekadapter.cli.runs import MaxUsdPerHour, MaxUsdPerMonth, Out, say_what_waits, show_result
+from rekadapter.cli.runs import MaxUsdPerHour, MaxUsdPerMonth, Out, finish_run
 from rekadapter.cli.session import OpenBackend, Session
 from rekadapter.cli.standbys import remove_if_empty, spool_folder, standby_of
 from rekadapter.cli.watching import watched
@@ -110,11 +109,7 @@ def drain(
     )
     result = _drained(session, left, request)
     remove_if_empty(run_directory)
-    show_result(result, as_json=as_json)
-    say_what_waits(result, run_directory)
-    if result.summary.state == "interrupted":
-        raise typer.Exit(INTERRUPTED)
-    refuse_nothing(result.directory, result.summary)
+    finish_run(result, spool_of=run_directory, as_json=as_json)
 
 
 def _drained(session: Session, left: _Left, request: jobs.RunRequest) -> RunResult:

@@ -29,7 +29,8 @@ def show_summary(summary: Summary) -> None:
     rows = [_row(row.camera, row, row.traffic) for row in summary.rows]
     rows += [_row("all", total, total.traffic) for total in summary.totals]
     damaged = ", DAMAGED: do not rely on these numbers" if summary.doubts else ""
-    print_table(f"run {summary.state}{damaged}", _COLUMNS, rows)
+    state = "going on, or killed" if summary.state == "running" else summary.state
+    print_table(f"run {state}{damaged}", _COLUMNS, rows)
     for total in summary.totals:
         _say_what_is_missing(total)
         if total.frames.late:
