@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from rekadapter.errors import UsageError
 from rekadapter.feeds.frames import Feed, FeedItem, FeedSpec, Frame
 from rekadapter.gate import Fate, Gate, Look, Settled, WholeFrame
-from rekadapter.pipeline import Lane, ProgressListener, RunOptions, RunOutcome, run_feeds
+from rekadapter.pipeline import Lane, RunOptions, RunOutcome, run_feeds
+from rekadapter.progress import ProgressListener
 from rekadapter.sinks.sink import Sink
 from rekadapter.tracking import Span
 from rekadapter.types import CameraId

@@ -27,11 +27,10 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 from rekadapter.errors import (
     ConfigError,
@@ -41,9 +40,8 @@ from rekadapter.errors import (
     ScaleMismatchError,
     StoppedError,
 )
-from rekadapter.feeds.frames import Feed, FeedItem, Frame, LostFrame, Silence
+from rekadapter.feeds.frames import Feed, FeedItem, Frame, LostFrame, Silence, let_go
 from rekadapter.gate import (
-    GATED,
     Fate,
     FollowsFaces,
     Gate,
@@ -51,11 +49,12 @@ from rekadapter.gate import (
     clear_score,
     verdict_of,
 )
-from rekadapter.observation import CameraRecord
+from rekadapter.progress import LaneStatus, NoProgress, ProgressListener, WatchesRun, status_of
 from rekadapter.recognizer import FaceSelection
 from rekadapter.sinks.frame_count import FrameCount
 from rekadapter.sinks.recorder import Recorder
 from rekadapter.sinks.sink import RunOutcome, Sink
+from rekadapter.threads import Countdown, FirstError
 from rekadapter.tracking import DecisionRules, TrackingRules
 from rekadapter.types import CameraId
 from rekadapter.uplink.outbox import Outbox, Terms
@@ -110,58 +109,6 @@ class RunOptions:
     tracking: TrackingRules | None = None
     gate: Gate = field(default_factory=WholeFrame)
     gates: Mapping[str, Gate] = field(default_factory=dict)
-
-
-class ProgressListener(Protocol):
-    """Told how far a run is, from several threads: it has to be quick and must not raise."""
-
-    def started(self, camera: CameraId, frames_expected: int | None) -> None:
-        """Once a camera, before the first frame; None where nobody knows how many will come."""
-        ...
-
-    def frame_done(self, camera: CameraId, backend: str) -> None:
-        """A frame is through for one backend, answered or dropped."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class LaneStatus:
-    """One camera and backend so far. ``captured`` is ``gated`` (looked at, nothing to ask), lost by
-    cause (``dropped``), ``processed``, and for the rest ``under_way``: ``queued`` or, as far as
-    that can be told while it changes, being ``asked``."""
-
-    camera: CameraId
-    backend: str
-    captured: int
-    gated: int
-    dropped: Mapping[str, int]
-    processed: int
-    queued: int = 0
-
-    @property
-    def under_way(self) -> int:
-        return self.captured - self.gated - sum(self.dropped.values()) - self.processed
-
-    @property
-    def asked(self) -> int:
-        return max(0, self.under_way - self.queued)
-
-
-@runtime_checkable
-class WatchesRun(Protocol):
-    """What a ``ProgressListener`` has besides where it wants to look at a run while it goes on."""
-
-    def watch(self, status: Callable[[], tuple[LaneStatus, ...]]) -> None:
-        """Called once, before the first frame; ``status`` may be called from any thread."""
-        ...
-
-
-class NoProgress:
-    """For callers that do not watch."""
-
-    def started(self, camera: CameraId, frames_expected: int | None) -> None: ...
-
-    def frame_done(self, camera: CameraId, backend: str) -> None: ...
 
 
 def run_feeds(
@@ -219,8 +166,8 @@ class _Run:
         self._thresholds = {lane.name: lane.threshold for lane in lanes}
         self._count = FrameCount(specs, [lane.name for lane in lanes])
         self._recorders: dict[tuple[str, CameraId], Recorder] = {}
-        self._errors = _FirstError()
-        self._feed_errors = _FirstError()
+        self._errors = FirstError()
+        self._feed_errors = FirstError()
         self._interrupted = False
         self._sink_works = True
         self._settled = threading.Condition()
@@ -303,8 +250,8 @@ class _Run:
                 if isinstance(gate, FollowsFaces):
                     gate.open(feed)
         works = [work for lane in self._lanes for work in self._works(lane)]
-        no_more_frames = _Countdown(len(self._feeds), self._close_outboxes)
-        no_more_answers = _Countdown(len(works), self._results.close)
+        no_more_frames = Countdown(len(self._feeds), self._close_outboxes)
+        no_more_answers = Countdown(len(works), self._results.close)
         threads = [
             threading.Thread(
                 name=f"camera {feed.spec.camera}", target=self._read, args=(feed, no_more_frames)
@@ -329,14 +276,14 @@ class _Run:
     def _status(self) -> tuple[LaneStatus, ...]:
         queued = {name: outbox.waiting() for name, outbox in self._outboxes.items()}
         return tuple(
-            _status_of(record, lane.name, queued[lane.name][record.camera])
+            status_of(record, lane.name, queued[lane.name][record.camera])
             for record in self._count.records()
             for lane in self._lanes
         )
 
     # --- camera threads -----------------------------------------------------------------------
 
-    def _read(self, feed: Feed, countdown: _Countdown) -> None:
+    def _read(self, feed: Feed, countdown: Countdown) -> None:
         try:
             self._read_frames(feed)
         except FeedError as error:
@@ -350,7 +297,7 @@ class _Run:
 
     def _read_frames(self, feed: Feed) -> None:
         duration = self._options.duration_seconds
-        with _let_go(feed.frames()) as items:
+        with let_go(feed.frames()) as items:
             for item in items:
                 if self._stop.is_set() or (duration is not None and item.seconds >= duration):
                     return
@@ -431,7 +378,7 @@ class _Run:
         for number in range(lane.workers):
             yield f"{lane.name} {number}", serve
 
-    def _guarded(self, work: Callable[[], None], countdown: _Countdown) -> None:
+    def _guarded(self, work: Callable[[], None], countdown: Countdown) -> None:
         try:
             work()
         except Exception as error:  # noqa: BLE001 - it travels to the calling thread
@@ -631,19 +578,6 @@ class _Run:
         self._progress.frame_done(camera, backend)
 
 
-def _status_of(record: CameraRecord, backend: str, queued: int) -> LaneStatus:
-    causes = record.dropped[backend]
-    return LaneStatus(
-        camera=record.camera,
-        backend=backend,
-        captured=record.captured,
-        gated=sum(count for cause, count in causes.items() if cause in GATED),
-        dropped={cause: count for cause, count in causes.items() if cause not in GATED},
-        processed=record.processed[backend],
-        queued=queued,
-    )
-
-
 def _terms(job: Job, lane: Lane, *, live: bool) -> Terms:
     """How a job waits: new people before better shots before re-checks. A live camera's picture is
     given up when it is too old; a file's never, every frame of it counts."""
@@ -655,41 +589,3 @@ def _terms(job: Job, lane: Lane, *, live: bool) -> Terms:
         expires_at=time.monotonic() + min(ages) if live and ages else math.inf,
         expected_bytes=expected_bytes([probe.image for probe in job.probes], lane.upload_bytes),
     )
-
-
-@contextmanager
-def _let_go(items: Iterator[FeedItem]) -> Iterator[Iterator[FeedItem]]:
-    """Has a feed leave its source at once, where it can: a live camera goes on otherwise."""
-    try:
-        yield items
-    finally:
-        if isinstance(items, Generator):
-            items.close()
-
-
-class _Countdown:
-    """Calls ``then`` when the last of ``count`` threads has ended."""
-
-    def __init__(self, count: int, then: Callable[[], None]) -> None:
-        self._left = count
-        self._then = then
-        self._lock = threading.Lock()
-
-    def one_less(self) -> None:
-        with self._lock:
-            self._left -= 1
-            last = self._left == 0
-        if last:
-            self._then()
-
-
-class _FirstError:
-    """The first error of several threads; the later ones usually follow from it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.held: BaseException | None = None
-
-    def keep(self, error: BaseException) -> None:
-        with self._lock:
-            self.held = self.held or error

@@ -15,6 +15,8 @@ PARTS = frozenset({"uplink", "gate", "tracking", "sinks", "feeds"})
 JOBS = frozenset(
     {
         "pipeline",
+        "progress",
+        "threads",
         "draining",
         "roster",
         "evaluation",

@@ -12,7 +12,7 @@ from rich.console import Console
 from rekadapter.cli.live import LiveTable
 from rekadapter.cli.meter import Meter
 from rekadapter.observation import LedgerEntry
-from rekadapter.pipeline import LaneStatus
+from rekadapter.progress import LaneStatus
 from rekadapter.recognizer import NoLimit, RequestRecord
 from rekadapter.types import CameraId
 from rekadapter.uplink.link import Phase

@@ -24,7 +24,8 @@ from rekadapter.errors import ConfigError, UsageError
 from rekadapter.feeds import FeedSpec
 from rekadapter.imaging import Image, encode_jpeg
 from rekadapter.observation import LedgerEntry
-from rekadapter.pipeline import LaneStatus, RunOptions
+from rekadapter.pipeline import RunOptions
+from rekadapter.progress import LaneStatus
 from rekadapter.recognizer import FaceSelection, QualityFilter, RequestRecord
 from rekadapter.testing.drawn import DrawnFace, picture
 from rekadapter.types import CameraId, ComparisonScore, GalleryId, Identification

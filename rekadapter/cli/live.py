@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rekadapter.cli.meter import WINDOW_SECONDS, Meter, Rate
-from rekadapter.pipeline import LaneStatus
+from rekadapter.progress import LaneStatus
 from rekadapter.types import CameraId
 from rekadapter.uplink.pacer import UplinkState
 

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from rekadapter.cli.meter import Flow, Meter
 from rekadapter.errors import UsageError
-from rekadapter.pipeline import LaneStatus
+from rekadapter.progress import LaneStatus
 from rekadapter.rekognition_api.exposition import CONTENT_TYPE, Exposition
 from rekadapter.rekognition_api.server import ServiceServer, is_loopback
 from rekadapter.uplink.pacer import UplinkState

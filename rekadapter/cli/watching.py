@@ -11,7 +11,7 @@ from rekadapter.cli.live import HasState, LiveTable
 from rekadapter.cli.meter import Meter
 from rekadapter.cli.output import remark
 from rekadapter.cli.run_metrics import MetricsAddress, RunMetrics, served
-from rekadapter.pipeline import LaneStatus, ProgressListener
+from rekadapter.progress import LaneStatus, ProgressListener
 from rekadapter.sinks.ledger import Ledger
 from rekadapter.types import CameraId
 

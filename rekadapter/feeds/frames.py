@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -159,3 +160,13 @@ class Sampler:
             return False
         self._last_slot = slot
         return True
+
+
+@contextmanager
+def let_go(items: Iterator[FeedItem]) -> Iterator[Iterator[FeedItem]]:
+    """Has a feed leave its source at once, where it can: a live camera goes on otherwise."""
+    try:
+        yield items
+    finally:
+        if isinstance(items, Generator):
+            items.close()

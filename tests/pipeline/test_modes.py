@@ -13,7 +13,8 @@ from rekadapter.errors import ConfigError, ServiceUnavailableError
 from rekadapter.gate import CropGate, DetectingFinder, GateRules, Probe, TrackGate
 from rekadapter.imaging import Image
 from rekadapter.observation import CameraRecord, TrackRecord
-from rekadapter.pipeline import Lane, LaneStatus, RunOptions, RunOutcome, run_feeds
+from rekadapter.pipeline import Lane, RunOptions, RunOutcome, run_feeds
+from rekadapter.progress import LaneStatus
 from rekadapter.testing.drawn import DrawnFace, picture
 from rekadapter.types import CameraId, DetectedFace, Detection, Reason, Size
 

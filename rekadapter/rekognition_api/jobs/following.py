@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Final
 
 from rekadapter.errors import BackendError, FeedError, OutputError, RekadapterError
@@ -27,16 +26,6 @@ def stream_name(arn: str) -> str:
     has no slash. Empty for an ARN of another form."""
     found = _STREAM.fullmatch(arn)
     return found[1] if found else ""
-
-
-@contextmanager
-def released(frames: Iterator[FeedItem]) -> Iterator[Iterator[FeedItem]]:
-    """Has a feed let go of its source at once, where it can."""
-    try:
-        yield frames
-    finally:
-        if isinstance(frames, Generator):
-            frames.close()
 
 
 def sampled(items: Iterator[FeedItem], rate: float | None) -> Iterator[FeedItem]:

@@ -17,6 +17,7 @@ from typing import Final, Self
 
 from rekadapter.errors import BackendClosedError, RekadapterError
 from rekadapter.feeds import Feed, FeedSpec, Silence, open_feed
+from rekadapter.feeds.frames import let_go
 from rekadapter.rekognition_api.faults import (
     Fault,
     FaultError,
@@ -26,7 +27,6 @@ from rekadapter.rekognition_api.faults import (
 )
 from rekadapter.rekognition_api.jobs.definitions import Definition, Definitions, NoDefinitions
 from rekadapter.rekognition_api.jobs.following import (
-    released,
     sampled,
     searched,
     stream_name,
@@ -288,7 +288,7 @@ class StreamProcessors:
         with self._lock:
             if not stop.is_set():
                 self._set(held, ProcessorState.RUNNING, None)
-        with released(feed.frames()) as frames:
+        with let_go(feed.frames()) as frames:
             for frame in sampled(frames, self._rate(feed)):
                 if stop.is_set():
                     return
