@@ -337,7 +337,8 @@ def _effective_n(rate: float, variance: float, n: int) -> float:
 
 def too_few_people(people: int, evidence: Evidence) -> str:
     """In words: why so few people give no figure."""
-    return f"{people} people are too few: a figure needs {evidence.min_people}"
+    are = "person is" if people == 1 else "people are"
+    return f"{people} {are} too few: a figure needs {evidence.min_people}"
 
 
 def _too_few_errors(wrong: int, settings: Settings) -> str:

@@ -7,6 +7,7 @@ seconds by the feed's own clock, from its first frame on.
 from __future__ import annotations
 
 import csv
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
@@ -179,7 +180,23 @@ def _problems(truth: Truth, cameras: set[str]) -> Iterator[str]:
     for one in truth.transits:
         if one.leaves <= one.enters:
             yield f"'{one.person}' leaves {one.camera} at {one.leaves:g} s, before entering"
+    yield from _misspelled(truth)
     yield from _twice_at_once(truth.transits)
+
+
+def _misspelled(truth: Truth) -> Iterator[str]:
+    """Somebody enrolled who crosses under another spelling would be taken for absent, and the right
+    name for a false alert."""
+    enrolled = {_folded(name): name for name in truth.gallery}
+    crossing = {one.person for one in truth.transits} - set(truth.gallery)
+    for person in sorted(crossing):
+        name = enrolled.get(_folded(person))
+        if name is not None:
+            yield f"'{person}' is not in the gallery, but '{name}' is: write the name alike"
+
+
+def _folded(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", name).split()).casefold()
 
 
 def _twice_at_once(transits: Iterable[TransitEntry]) -> Iterator[str]:

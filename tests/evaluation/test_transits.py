@@ -95,6 +95,7 @@ def test_people_without_a_name_may_be_of_any_group(tmp_path: Path) -> None:
         (["gallery,ann,,,", "seen,ann,lobby,1,3"], "role"),
         (["gallery,ann,,,", "transit,ann,lobby,1"], "fields"),
         (["gallery,unknown,,,", "transit,ann,lobby,1,3"], "cannot be enrolled"),
+        (["gallery,Zo\u00eb,,,", "transit,zoe\u0308,lobby,1,3"], "write the name alike"),
         (
             ["gallery,ann,,,", "transit,ann,lobby,1,3", "transit,ann,lobby,2,4"],
             "twice at the same time",
