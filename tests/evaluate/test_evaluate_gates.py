@@ -187,7 +187,7 @@ def test_equity_passes_and_fails_by_the_ends_of_intervals(shift: float, result: 
         GroupModel(GroupLabel("site", "north"), 0.5),
         GroupModel(GroupLabel("site", "south"), 0.5, mated_shift=shift),
     )
-    design = replace(DESIGN, gallery=300, mated_people=300, nonmated_people=2000, groups=groups)
+    design = replace(DESIGN, gallery=120, mated_people=120, nonmated_people=2000, groups=groups)
     model = ScoreModel(mated_mean=0.36) if result == "pass" else ScoreModel()
     report = evaluated(made(model, design, requirements={"max_group_ratio": 3.0}))
     verdict = gate(report, "equity")
