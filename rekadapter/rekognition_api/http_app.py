@@ -75,7 +75,8 @@ class ServerSettings:
     """How much a server takes on at once, and whom it serves.
 
     ``workers`` requests are handled at a time, up to ``max_in_flight`` are held (each may be
-    ``max_body_bytes``); the next is told to come back after ``retry_after_ms``. Of connections
+    ``max_body_bytes``, and has ``body_timeout_seconds`` to come, as its answer has to be read); the
+    next is told to come back after ``retry_after_ms``. Of connections
     ``max_connections`` are held: 512 where it is None, or fewer where the process may not have that
     many files open.
 
@@ -210,7 +211,13 @@ class _Endpoint:
         try:
             answer = await self._answer(Request(scope, receive), exchange)
             exchange.sent_bytes = len(answer.body)
-            await Response(answer.body, answer.status, dict(answer.headers))(scope, receive, send)
+            async with asyncio.timeout(self._settings.body_timeout_seconds):
+                await Response(answer.body, answer.status, dict(answer.headers))(
+                    scope, receive, send
+                )
+        except TimeoutError:
+            logger.debug("a client did not read its answer")
+            exchange.code, exchange.refused = "ClientDisconnect", True
         except ClientDisconnect:
             logger.debug("a client left before its request had arrived")
             exchange.code, exchange.refused = "ClientDisconnect", True
@@ -239,6 +246,9 @@ class _Endpoint:
             answer = self._service.refuse(error.fault)
         except ClientDisconnect:
             raise
+        except asyncio.CancelledError:  # the server stops and has waited long enough
+            exchange.refused = True
+            answer = self._service.refuse(faults.internal())
         except Exception:  # the border of the server: a client gets AWS's error, the log the cause
             logger.exception("a request failed before it reached the service")
             answer = self._service.refuse(faults.internal())

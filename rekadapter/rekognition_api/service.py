@@ -135,8 +135,11 @@ class RekognitionService:
             collection=request.optional_text("CollectionId") or "",
             violation_code=self._settings.violation_code,
         )
-        if fault.status >= 500:
+        if isinstance(error, _BadAnswerError):  # an error of this program
             logger.error("%s failed", operation.name, exc_info=error)
+        elif fault.status >= 500:
+            logger.error("%s failed: %s", operation.name, error)
+            logger.debug("%s failed", operation.name, exc_info=error)
         elif not isinstance(error, FaultError):
             logger.debug("%s refused: %s", operation.name, error)
         return fault

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import signal
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Literal
@@ -20,6 +21,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from starlette.applications import Starlette
+from starlette.types import Message, Scope
 
 from rekadapter.backends.memory import MemoryRecognizer
 from rekadapter.errors import BackendError, ConfigError, ServiceUnavailableError, ThrottledError
@@ -416,6 +418,60 @@ def test_many_clients_at_once_lose_nothing(url: str, material: ContractMaterial)
     with httpx.Client(base_url=url) as http, ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda _: _detect(http, body), range(48)))
     assert {answer.status_code for answer in answers} == {200}
+
+
+def _scope(operation: str) -> Scope:
+    head = {**HEADERS, "X-Amz-Target": f"RekognitionService.{operation}"}
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": "/",
+        "raw_path": b"/",
+        "query_string": b"",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in head.items()],
+    }
+
+
+def test_a_stop_that_waited_long_enough_answers_with_awss_error(material: ContractMaterial) -> None:
+    slow = Slow()
+    app = create_app(RekognitionService(slow))
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": _detect_body(material), "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def stopped() -> None:
+        asked = asyncio.create_task(_as_coroutine(app(_scope("DetectFaces"), receive, send)))
+        await asyncio.to_thread(slow.entered.acquire)
+        asked.cancel()
+        await asked
+        slow.go.set()
+
+    asyncio.run(stopped())
+    assert sent[0]["status"] == 500
+    assert json.loads(sent[1]["body"])["__type"] == "InternalServerError"
+
+
+def test_a_client_that_does_not_read_its_answer_is_given_up() -> None:
+    settings = ServerSettings(body_timeout_seconds=0.05, metrics=True)
+    app = create_app(RekognitionService(MemoryRecognizer()), settings)
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    async def send(_: Message) -> None:
+        await asyncio.Event().wait()
+
+    asyncio.run(_as_coroutine(app(_scope("ListCollections"), receive, send)))
+    with ServiceServer(app) as server:
+        assert 'code="ClientDisconnect"} 1' in httpx.get(f"{server.url}/metrics").text
+
+
+async def _as_coroutine(answered: Awaitable[None]) -> None:
+    await answered
 
 
 def test_servers_run_side_by_side() -> None:

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from rekadapter import errors
 from rekadapter.backends.memory import MemoryRecognizer
-from rekadapter.errors import ConfigError, RekadapterError, ThrottledError
+from rekadapter.errors import ConfigError, OutputError, RekadapterError, ThrottledError
 from rekadapter.imaging import Image, encode_jpeg
 from rekadapter.recognizer import Capabilities, FaceSelection, QualityFilter
 from rekadapter.rekognition_api.context import S3Location, S3ObjectError, ServiceSettings
@@ -680,6 +680,17 @@ def test_a_hint_to_wait_is_passed_on_in_milliseconds(
     answering.error = ThrottledError("slow down", retry_after_seconds=1.5)
     answered = ask("DetectFaces", Image=image_of(material.ann))
     assert answered.headers["x-amz-retry-after"] == "1500"
+
+
+def test_a_failure_that_has_words_is_logged_without_a_traceback(
+    ask: Caller, answering: Answering, material: ContractMaterial, caplog: pytest.LogCaptureFixture
+) -> None:
+    answering.error = OutputError("the gallery's disk is full")
+    answered = ask("DetectFaces", Image=image_of(material.ann))
+    assert (answered.status, answered.code) == (500, "InternalServerError")
+    (told,) = caplog.records
+    assert told.getMessage() == "DetectFaces failed: the gallery's disk is full"
+    assert told.exc_info is None
 
 
 def test_an_unforeseen_exception_is_logged_and_answered(

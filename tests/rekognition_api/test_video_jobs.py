@@ -9,8 +9,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -557,6 +558,26 @@ def test_a_success_that_cannot_be_recorded_is_a_failure(
     monkeypatch.setattr(JobStore, "end", end)
     with rig(bucket, recognizer) as run:
         assert failed(run, "lobby.mp4") == "Internal server error"
+
+
+def test_a_full_disk_is_named_and_keeps_no_job(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "jobs", retention=Retention(), now=0.0)
+    order = JobOrder("StartFaceDetection", S3Location(BUCKET, "a.mp4", None, "1", "r"), "d")
+    with closing(store):
+        with full(store), pytest.raises(OutputError, match="disk is full") as caught:
+            deque((store.add(str(number), order, 0.0) for number in range(1000)), maxlen=0)
+        assert str(tmp_path) not in str(caught.value)
+        assert store.add("later", order, 0.0).job_id == "later"
+
+
+@contextmanager
+def full(store: JobStore) -> Iterator[None]:
+    """SQLite says at its own bound what it says on a full disk."""
+    database = store._database
+    (pages,) = database.execute("PRAGMA page_count").fetchone()
+    database.execute(f"PRAGMA max_page_count = {pages}")
+    yield
+    database.execute(f"PRAGMA max_page_count = {1000 * pages}")
 
 
 def test_a_video_over_the_longest_fails(bucket: Path, recognizer: MemoryRecognizer) -> None:

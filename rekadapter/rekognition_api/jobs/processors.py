@@ -263,7 +263,7 @@ class StreamProcessors:
             self._follow(held, stop, searcher)
             state, message = self._after(stop)
         except RekadapterError as error:
-            logger.warning("stream processor %s failed", plan.key.name, exc_info=error)
+            logger.warning("stream processor %s failed: %s", plan.key.name, error)
             message = told(error, plan.gallery)
         except Exception:  # the client gets AWS's words, the log the cause
             logger.exception("stream processor %s failed", plan.key.name)

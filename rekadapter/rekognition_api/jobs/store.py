@@ -9,7 +9,8 @@ import json
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -185,11 +186,22 @@ class JobStore:
         if interrupted:
             self.fail_open(INTERRUPTED, now)
 
+    @contextmanager
+    def _changes(self) -> Iterator[None]:
+        """A transaction, of one thread at a time."""
+        try:
+            with self._lock, self._database:
+                yield
+        except sqlite3.OperationalError as error:  # a client may be told: without the path
+            raise OutputError(
+                f"the results of video jobs cannot be kept: {error}. Check the disk's space"
+            ) from error
+
     # --- jobs -------------------------------------------------------------------------------
 
     def add(self, job_id: str, order: JobOrder, now: float) -> Job:
         """A new job, or the one that the order's token stands for already."""
-        with self._lock, self._database:
+        with self._changes():
             self._drop_old(now)
             known = self._by_token(order)
             if known is not None:
@@ -208,19 +220,19 @@ class JobStore:
 
     def of_token(self, order: JobOrder, now: float) -> Job | None:
         """The job that the order's token stands for, if any."""
-        with self._lock, self._database:
+        with self._changes():
             self._drop_old(now)
             return self._by_token(order)
 
     def find(self, job_id: str, now: float) -> Job | None:
-        with self._lock, self._database:
+        with self._changes():
             self._drop_old(now)
             rows = self._rows("job_id = ?", job_id)
             return _job(rows[0]) if rows else None
 
     def end(self, job: Job, state: JobState, message: str | None, now: float) -> None:
         """The job is over; a failed one keeps no results. A notice is due where it has a topic."""
-        with self._lock, self._database:
+        with self._changes():
             if state is JobState.FAILED:
                 self._drop_results([job.number])
             self._database.execute(
@@ -231,7 +243,7 @@ class JobStore:
 
     def fail_open(self, message: str, now: float) -> None:
         """Every job that is not over fails."""
-        with self._lock, self._database:
+        with self._changes():
             rows = self._database.execute(
                 "SELECT number FROM jobs WHERE state = ?", (JobState.IN_PROGRESS,)
             ).fetchall()
@@ -250,7 +262,7 @@ class JobStore:
         return {state: found.get(state, 0) for state in JobState}
 
     def set_facts(self, job: Job, facts: VideoFacts) -> None:
-        with self._lock, self._database:
+        with self._changes():
             self._database.execute(
                 "UPDATE jobs SET facts = ? WHERE number = ?",
                 (json.dumps(asdict(facts)), job.number),
@@ -262,7 +274,7 @@ class JobStore:
             return tuple(map(_job, self._rows("notice_due = ?", 1)))
 
     def notice_done(self, job: Job) -> None:
-        with self._lock, self._database:
+        with self._changes():
             self._database.execute("UPDATE jobs SET notice_due = 0 WHERE number = ?", (job.number,))
 
     # --- results ----------------------------------------------------------------------------
@@ -274,7 +286,7 @@ class JobStore:
             OutputError: they do not fit in what may be kept, whatever else is dropped.
         """
         added = sum(len(result.body.encode()) for result in results)
-        with self._lock, self._database:
+        with self._changes():
             self._make_room(added)
             (begin,) = self._database.execute(
                 "SELECT coalesce(max(place) + 1, 0) FROM results WHERE job = ?", (job.number,)
@@ -308,7 +320,7 @@ class JobStore:
 
     def tidy(self, now: float) -> None:
         """Lets go what has been kept long enough."""
-        with self._lock, self._database:
+        with self._changes():
             self._drop_old(now)
 
     def close(self) -> None:

@@ -252,6 +252,9 @@ class VideoJobs:
     def _do(self, task: _Task) -> None:
         try:
             self._finish(task.job, self._outcome(task))
+        except OutputError as error:
+            logger.warning("job %s ended and could not be recorded: %s", task.job.job_id, error)
+            self._give_up(task.job)
         except Exception:  # the thread serves other jobs, whatever becomes of this one
             logger.exception("job %s ended and could not be recorded", task.job.job_id)
             self._give_up(task.job)
@@ -263,7 +266,9 @@ class VideoJobs:
         """A full disk has no room for a success; without results, a failure may still fit."""
         try:
             self._finish(job, _Outcome(JobState.FAILED, internal().message))
-        except Exception:  # it stays open until the next start, where it fails
+        except OutputError as error:  # it stays open until the next start, where it fails
+            logger.warning("job %s stays open: %s", job.job_id, error)
+        except Exception:  # likewise
             logger.exception("job %s stays open", job.job_id)
 
     def _finish(self, job: Job, outcome: _Outcome) -> None:
@@ -284,7 +289,7 @@ class VideoJobs:
         except (VideoRefusedError, OutputError) as error:
             return _Outcome(JobState.FAILED, str(error))
         except RekadapterError as error:
-            logger.warning("job %s failed", task.job.job_id, exc_info=error)
+            logger.warning("job %s failed: %s", task.job.job_id, error)
             fault = fault_of(
                 error, collection=task.analysis.collection, violation_code=INVALID_PARAMETER
             )
