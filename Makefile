@@ -13,7 +13,7 @@ demo: $(VENV)/.demo
 	$(BIN)/rekadapter demo
 
 test: check
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -166,7 +166,7 @@ def aged(client: RekognitionClient, mock: RekognitionMock) -> RekognitionClient:
         (["DEFAULT"], set()),
         ([], set()),
     ],
-    ids=str,
+    ids=lambda value: "+".join(sorted(value)) or "none",
 )
 def test_a_declared_age_and_gender_come_back_where_they_are_asked_for(
     aged: RekognitionClient, attributes: list[AttributeType], told: set[str]
