@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from rekadapter.evaluation.outcomes import PersonId, ScoredSubject, best_per_subject, turned
-from rekadapter.gate.verdict import NEAR_SHARE, clear_score
+from rekadapter.gate.verdict import CLEAR_SHARE, clear_score
 from rekadapter.observation import BackendRecord, CandidateRecord, Observation
 from rekadapter.tracking import DecisionRules, Evidence, evidence_weight
 from rekadapter.types import (
@@ -146,8 +146,8 @@ def _threshold(leader: _Support, score: float, naming: Naming) -> float | None:
         return None
     scale = naming.backend.scale
     best = naming.turned(scale.high if scale.higher_is_closer else scale.low)
-    # the inverse of ``clear_score``: clear lies NEAR_SHARE of the way from threshold to best
-    return min(score, (leader.best - NEAR_SHARE * best) / (1 - NEAR_SHARE))
+    # the inverse of ``clear_score``: clear lies CLEAR_SHARE of the way from threshold to best
+    return min(score, (leader.best - CLEAR_SHARE * best) / (1 - CLEAR_SHARE))
 
 
 # --- when -----------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ class Fate(StrEnum):
     CLEAR = "clear"
     """a candidate meets the threshold with room to spare"""
     NEAR = "near"
-    """the best candidate is so near the threshold that another picture may turn the answer"""
+    """no clear match, but so near the threshold or above it that another picture may turn it"""
     NOBODY = "nobody"
     """no candidate near the threshold, or a face that could not be searched"""
     LOST = "lost"

@@ -20,8 +20,12 @@ from rekadapter.types import (
 )
 
 NEAR_SHARE: Final = 0.25
-"""Scores within this share of the way from the threshold to the best score there is count as near
-the threshold: 75 to 85 at 80 of 100, 98.75 to 99.25 at 99."""
+"""Scores that fall short of the threshold by less than this share of the way from there to the best
+score there is count as near it: from 75 on at 80 of 100, from 98.75 on at 99."""
+
+CLEAR_SHARE: Final = 0.75
+"""From this share of that way on a score is clear: 95 at 80 of 100, 99.75 at 99. Strangers on a
+street met 80 with 86 and 92, each in one small picture, so those have to be met twice."""
 
 _SAME_FACE_IOU: Final = 0.3
 """Overlap from which the face that was searched may be the one meant: detectors draw boxes of one
@@ -30,7 +34,7 @@ face differently, those of neighbors hardly share anything."""
 
 def clear_score(threshold: ComparisonScore) -> ComparisonScore:
     """From which score on one answer is enough to name somebody."""
-    return replace(threshold, value=threshold.value + _band(threshold))
+    return replace(threshold, value=threshold.value + CLEAR_SHARE * _headroom(threshold))
 
 
 def verdict_of(face: FaceIdentification, threshold: ComparisonScore) -> Fate:
@@ -40,7 +44,7 @@ def verdict_of(face: FaceIdentification, threshold: ComparisonScore) -> Fate:
     score = face.candidates[0].score
     if score.meets(clear_score(threshold)):
         return Fate.CLEAR
-    nearly = replace(threshold, value=threshold.value - _band(threshold))
+    nearly = replace(threshold, value=threshold.value - NEAR_SHARE * _headroom(threshold))
     return Fate.NEAR if score.meets(nearly) else Fate.NOBODY
 
 
@@ -129,8 +133,8 @@ def _point_within(point: Point, region: BoundingBox) -> Point:
     return Point(region.left + point.x * region.width, region.top + point.y * region.height)
 
 
-def _band(threshold: ComparisonScore) -> float:
+def _headroom(threshold: ComparisonScore) -> float:
     """Signed: added to the threshold it gives a closer score."""
     scale = threshold.scale
     best = scale.high if scale.higher_is_closer else scale.low
-    return NEAR_SHARE * (best - threshold.value)
+    return best - threshold.value
