@@ -39,6 +39,7 @@ MAY_IMPORT = {
     **dict.fromkeys(PARTS, INTERFACE | PARTS),
     **dict.fromkeys(JOBS, INTERFACE | PARTS | JOBS),
     "testing": INTERFACE | PARTS | JOBS | {"backends"},
+    "__main__": frozenset({"cli"}),
     "cli": INTERFACE | PARTS | JOBS | {"backends", "config", "testing"},
 }
 
