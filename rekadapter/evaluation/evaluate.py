@@ -151,6 +151,7 @@ def evaluated(stored: StoredEvaluation) -> EvaluationReport:
         one_to_one=one_to_one_section(record, compared),
         survey=stored.survey,
         sweep=sweep_section(record, swept, accuracy.accuracy, cameras, stored.survey),
+        investigation=accuracy.investigation,
     )
     used = [
         *(one.answer for system in systems for one in system.answered),

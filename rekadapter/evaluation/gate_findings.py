@@ -20,6 +20,7 @@ from rekadapter.evaluation.results import (
     GovernanceField,
     OpsResult,
     Outcome,
+    RankResult,
 )
 from rekadapter.evaluation.statistics import Evidence, Verdict, verdict_at_most
 from rekadapter.evaluation.survey_results import SurveyResult
@@ -47,6 +48,7 @@ class Evidences:
     one_to_one: OneToOneResult | None = None
     survey: SurveyResult | None = None
     sweep: SweepResult | None = None
+    investigation: Sequence[RankResult] = ()
 
 
 @dataclass(frozen=True, slots=True)

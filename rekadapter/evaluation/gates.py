@@ -37,6 +37,9 @@ from rekadapter.evaluation.results import (
 )
 from rekadapter.evaluation.statistics import Evidence
 
+LIST_LENGTH: Final = 10
+"""Candidates that a person looks at where the rules name no ``rank``."""
+
 GATES: Final = ("terms", "cameras", "evidence", "accuracy", "equity", "operations", "cost")
 
 
@@ -135,6 +138,8 @@ def _thin(row: AccuracyResult) -> Iterator[str]:
 
 
 def _accuracy(entry: SystemEntry, seen: Evidences) -> Finding:
+    if seen.record.rules.mode == "investigation":
+        return _listed(entry, seen)
     limit = seen.record.rules.requirements.max_fnir
     row = _primary(entry, seen.accuracy)
     rule = (
@@ -153,6 +158,24 @@ def _accuracy(entry: SystemEntry, seen: Evidences) -> Finding:
     missed = counted(row.fnir, "{n} searches of {people} enrolled people")
     why = f"misses: {missed}; the limit is {percent(limit)}"
     return Finding(at_most(row.fnir, limit), rule, why, keys)
+
+
+def _listed(entry: SystemEntry, seen: Evidences) -> Finding:
+    """A person reviews a list: what counts is whether the right person stands on it, and scores and
+    false alerts do not."""
+    limit, length = seen.record.rules.requirements.max_fnir, seen.record.rules.rank or LIST_LENGTH
+    rule = (
+        f"the whole interval of searches whose person is not among the first {length} is at most "
+        f"{limit:g}{proposal(seen, 'requirements.max_fnir')}"
+    )
+    rows = [one for one in seen.investigation if one.system == entry.name and one.rank <= length]
+    if not rows:
+        return Finding(UNKNOWN, rule, "no list of candidates was counted", ("investigation",))
+    row = max(rows, key=lambda one: one.rank)
+    keys = (f"investigation[system={entry.name},rank={row.rank}]",)
+    missed = counted(row.miss, "{n} searches of {people} enrolled people")
+    why = f"not among the first {row.rank}: {missed}; the limit is {percent(limit)}"
+    return Finding(at_most(row.miss, limit), rule, why, keys)
 
 
 def _equity(entry: SystemEntry, seen: Evidences) -> Finding:

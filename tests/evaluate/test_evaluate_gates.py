@@ -50,6 +50,22 @@ def gate(report: EvaluationReport, name: str) -> VerdictResult:
     return next(one for one in report.verdicts if one.gate == name)
 
 
+@pytest.mark.parametrize(
+    ("mean", "identification", "investigation"), [(0.36, "fail", "pass"), (0.15, "fail", "fail")]
+)
+def test_accuracy_of_an_investigation_goes_by_the_list_and_not_by_a_threshold(
+    mean: float, identification: str, investigation: str
+) -> None:
+    model = ScoreModel(mated_mean=mean)
+    found = {
+        mode: gate(evaluated(made(model, mode=mode)), "accuracy")
+        for mode in ("identification", "investigation")
+    }
+    assert found["identification"].result == identification
+    assert found["investigation"].result == investigation
+    assert "not among the first 10" in found["investigation"].why
+
+
 def test_terms_pass_where_every_field_is_answered() -> None:
     assert gate(evaluated(made()), "terms").result == "pass"
 
