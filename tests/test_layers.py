@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "rekadapter"
 
-BASE = frozenset({"types", "errors"})
+BASE = frozenset({"types", "errors", "closing"})
 INTERFACE = BASE | {"recognizer", "imaging", "names", "observation"}
 PARTS = frozenset({"uplink", "gate", "tracking", "sinks", "feeds"})
 JOBS = frozenset(
@@ -29,6 +29,7 @@ JOBS = frozenset(
 
 MAY_IMPORT = {
     "errors": frozenset(),
+    "closing": frozenset(),
     "types": BASE,
     "names": BASE,
     "imaging": BASE,

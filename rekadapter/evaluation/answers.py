@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from rekadapter.closing import Closing
 from rekadapter.errors import OutputError, UsageError
 from rekadapter.sinks.audit import LineRef
 from rekadapter.sinks.chain import sha256_of
@@ -129,7 +130,7 @@ def question_of(question: Question) -> bytes:
     return _QUESTION.dump_json(question)
 
 
-class AnswerStore:
+class AnswerStore(Closing):
     """The answers of one file; safe to use from several threads, by one process at a time.
 
     Raises:
@@ -145,12 +146,6 @@ class AnswerStore:
         self._listener: AnswerListener | None = None
         self._file = _opened(path)
         os.ftruncate(self._file, self._take_in())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __len__(self) -> int:
         return len(self._found)

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from pydantic import TypeAdapter
 
+from rekadapter.closing import Closing
 from rekadapter.errors import OutputError
 from rekadapter.shadow.agreement import Agreement, Answered, FacePair
 
@@ -103,7 +103,7 @@ _ADAPTERS: Final[Mapping[type, TypeAdapter[ShadowRecord]]] = {
 }
 
 
-class ShadowLog:
+class ShadowLog(Closing):
     """Appends records to a file. Safe to use from any thread.
 
     Raises (on opening and from ``write``):
@@ -119,17 +119,6 @@ class ShadowLog:
             self._file = os.fdopen(os.open(path, flags, 0o600), "ab", buffering=0)
         except OSError as error:
             raise self._cannot_write(error.strerror) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def write(self, record: ShadowRecord) -> None:
         """Appends one record, in one write."""

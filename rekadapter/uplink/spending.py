@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
+from rekadapter.closing import Closing
 from rekadapter.errors import ConfigError, OutputError, PriceCapError
 
 FILE_NAME: Final = "spending.sqlite3"
@@ -66,7 +66,7 @@ class Reservation:
             self.spending.correct(self, _nano(billed_usd) - self.nano_usd)
 
 
-class Spending:
+class Spending(Closing):
     """Keeps every request of every process with this data directory within ``caps``.
 
     Safe to use from any thread and by several processes. The sums are whole nano-dollars: adding up
@@ -100,17 +100,6 @@ class Spending:
             self._store.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as error:
             raise self._unusable(error) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         with self._lock:

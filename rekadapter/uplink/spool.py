@@ -17,9 +17,9 @@ import re
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Final
 
+from rekadapter.closing import Closing
 from rekadapter.errors import ConfigError, OutputError
 from rekadapter.uplink.spooled import SUFFIX, SpooledFrame, Ticket, key_of
 
@@ -49,7 +49,7 @@ class _Entry:
     ticket: Ticket | None
 
 
-class Spool:
+class Spool(Closing):
     """A folder of frames that takes at most ``limit_bytes`` on disk: a full one gives up its
     oldest.
 
@@ -82,17 +82,6 @@ class Spool:
         self._waiting = names
         """names of those that are not out, oldest first"""
         self._held = sum(entry.size for entry in self._entries.values())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Lets other processes use it. May be called twice."""

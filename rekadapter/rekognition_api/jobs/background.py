@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
+from rekadapter.closing import Closing
 from rekadapter.rekognition_api.jobs.processors import StreamProcessors
 from rekadapter.rekognition_api.jobs.remote import RemoteJobs
 from rekadapter.rekognition_api.jobs.worker import VideoJobs
@@ -23,7 +23,7 @@ class Works(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Background:
+class Background(Closing):
     """Jobs and stream processors that somebody opened: see ``Works``.
 
     ``remote`` keeps jobs on stored video that the backend's own service does; it counts before
@@ -33,17 +33,6 @@ class Background:
     video: VideoJobs | None = None
     streams: StreamProcessors | None = None
     remote: RemoteJobs | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Ends every thread. To be done before the recognizer is closed; may be done twice."""

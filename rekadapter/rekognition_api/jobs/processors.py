@@ -12,9 +12,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
+from rekadapter.closing import Closing
 from rekadapter.errors import BackendClosedError, RekadapterError
 from rekadapter.feeds import Feed, FeedSpec, Silence, open_feed
 from rekadapter.feeds.frames import let_go
@@ -58,7 +58,7 @@ class _Held:
     searcher: Searcher | None = None
 
 
-class StreamProcessors:
+class StreamProcessors(Closing):
     """Creates, runs and ends processors. Safe to call from several threads.
 
     They run as long as this object lives, and ``definitions`` brings them back, stopped.
@@ -87,17 +87,6 @@ class StreamProcessors:
         self._in_calls = threading.Lock()
         self._held = {kept.plan.key: _stopped(kept) for kept in self._definitions.every()}
         self._closed = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def create(self, plan: ProcessorPlan) -> None:
         """A new processor, stopped.

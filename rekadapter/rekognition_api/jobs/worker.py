@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
+from rekadapter.closing import Closing
 from rekadapter.errors import (
     BackendClosedError,
     OutputError,
@@ -74,7 +74,7 @@ class _Task:
     analysis: Analysis
 
 
-class VideoJobs:
+class VideoJobs(Closing):
     """Takes on jobs, and answers about them. Safe to call from several threads.
 
     ``objects`` holds the videos; without ``notifier`` no topic can be told. ``clock`` gives seconds
@@ -115,17 +115,6 @@ class VideoJobs:
         self._tasks, self._notices = self._lines(patience)
         for job in self._store.notices_due():
             self._tell_later(job)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def settings(self) -> VideoSettings:
