@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from rekadapter.evaluation.gate_findings import (
@@ -18,6 +18,7 @@ from rekadapter.evaluation.gate_findings import (
     farthest_apart,
     group_rates,
     proposal,
+    thin,
     too_unlike,
 )
 from rekadapter.evaluation.one_to_one_results import (
@@ -27,7 +28,6 @@ from rekadapter.evaluation.one_to_one_results import (
 )
 from rekadapter.evaluation.rates import counted, percent, share
 from rekadapter.evaluation.record import SystemEntry
-from rekadapter.evaluation.statistics import Evidence
 
 
 def _evidence(entry: SystemEntry, seen: Evidences) -> Finding:
@@ -37,7 +37,7 @@ def _evidence(entry: SystemEntry, seen: Evidences) -> Finding:
     row = _primary(entry, section)
     if section is None or row is None:
         return Finding(UNKNOWN, rule, "it has no comparison scores", keys)
-    reasons = list(_thin(row))
+    reasons = list(thin(row.threshold, row.chosen, ("FMR", row.fmr), ("FNMR", row.fnmr)))
     if seen.record.synthetic:
         reasons.insert(0, MADE_UP)
     if section.missing:
@@ -46,16 +46,6 @@ def _evidence(entry: SystemEntry, seen: Evidences) -> Finding:
         return Finding(UNKNOWN, rule, reasons[0], keys)
     why = f"{section.test_mated} mated and {section.test_nonmated} non-mated pairs of test people"
     return Finding(PASS, rule, why, keys)
-
-
-def _thin(row: ComparisonAccuracyResult) -> Iterator[str]:
-    if row.threshold is None:
-        yield f"no threshold at this FMR: {row.chosen.reason if row.chosen else ''}"
-    elif row.chosen and not row.chosen.sufficient:
-        yield f"the threshold: {row.chosen.reason}"
-    for name, estimate in (("FMR", row.fmr), ("FNMR", row.fnmr)):
-        if estimate.ci is None or estimate.people < Evidence().min_people:
-            yield f"{name}: {estimate.reason}"
 
 
 def _accuracy(entry: SystemEntry, seen: Evidences) -> Finding:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from rekadapter.evaluation.one_to_one_results import OneToOneResult
+from rekadapter.evaluation.one_to_one_results import FmrThresholdResult, OneToOneResult
 from rekadapter.evaluation.rates import share
 from rekadapter.evaluation.record import EvaluationRecord, SystemEntry
 from rekadapter.evaluation.result_base import IntervalResult
@@ -21,6 +21,7 @@ from rekadapter.evaluation.results import (
     OpsResult,
     Outcome,
     RankResult,
+    ThresholdResult,
 )
 from rekadapter.evaluation.statistics import Evidence, Verdict, verdict_at_most
 from rekadapter.evaluation.survey_results import SurveyResult
@@ -77,6 +78,23 @@ def proposal(seen: Evidences, *names: str) -> str:
     """Words for a rule whose limits nobody stated; ``names`` are dotted keys of the rules."""
     stated = all(name in seen.record.stated for name in names)
     return "" if stated else " (limit: a proposal, nobody stated one)"
+
+
+def thin(
+    threshold: float | None,
+    chosen: ThresholdResult | FmrThresholdResult | None,
+    false_alarms: tuple[str, EstimateResult],
+    misses: tuple[str, EstimateResult],
+) -> Iterator[str]:
+    """Why figures do not rest on enough: the threshold first, then the two rates by their names, of
+    which the threshold was chosen for the first."""
+    if threshold is None:
+        yield f"no threshold at this {false_alarms[0]}: {chosen.reason if chosen else ''}"
+    elif chosen and not chosen.sufficient:
+        yield f"the threshold: {chosen.reason}"
+    for name, estimate in (false_alarms, misses):
+        if estimate.ci is None or estimate.people < Evidence().min_people:
+            yield f"{name}: {estimate.reason}"
 
 
 # --- groups -----------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from rekadapter.evaluation.gate_findings import (
     farthest_apart,
     group_rates,
     proposal,
+    thin,
     too_unlike,
 )
 from rekadapter.evaluation.governance import answered_here, research_only, terms_flags
@@ -35,7 +36,6 @@ from rekadapter.evaluation.results import (
     EquityResult,
     VerdictResult,
 )
-from rekadapter.evaluation.statistics import Evidence
 
 LIST_LENGTH: Final = 10
 """Candidates that a person looks at where the rules name no ``rank``."""
@@ -116,7 +116,7 @@ def _evidence(entry: SystemEntry, seen: Evidences) -> Finding:
     rule = "thresholds and error rates rest on enough people and errors; nothing is missing"
     row = _primary(entry, seen.accuracy)
     keys = ("data", f"accuracy[system={entry.name},primary=true]")
-    reasons = list(_thin(row))
+    reasons = list(thin(row.threshold, row.chosen, ("FPIR", row.fpir), ("FNIR", row.fnir)))
     if seen.record.synthetic:
         reasons.insert(0, MADE_UP)
     if seen.data.missing_answers:
@@ -125,16 +125,6 @@ def _evidence(entry: SystemEntry, seen: Evidences) -> Finding:
         return Finding(UNKNOWN, rule, reasons[0], keys)
     why = f"{row.fnir.people} people searched for, {row.fpir.people} absent people"
     return Finding(PASS, rule, why, keys)
-
-
-def _thin(row: AccuracyResult) -> Iterator[str]:
-    if row.threshold is None:
-        yield f"no threshold at this FPIR: {row.chosen.reason if row.chosen else ''}"
-    elif row.chosen and not row.chosen.sufficient:
-        yield f"the threshold: {row.chosen.reason}"
-    for name, estimate in (("FPIR", row.fpir), ("FNIR", row.fnir)):
-        if estimate.ci is None or estimate.people < Evidence().min_people:
-            yield f"{name}: {estimate.reason}"
 
 
 def _accuracy(entry: SystemEntry, seen: Evidences) -> Finding:
