@@ -40,7 +40,7 @@ from rekadapter.errors import (
     ScaleMismatchError,
     StoppedError,
 )
-from rekadapter.feeds.frames import Feed, FeedItem, Frame, LostFrame, Silence, let_go
+from rekadapter.feeds.frames import UNREADABLE, Feed, FeedItem, Frame, LostFrame, Silence, let_go
 from rekadapter.gate import (
     Fate,
     FollowsFaces,
@@ -78,7 +78,6 @@ logger = logging.getLogger(__name__)
 
 NOT_WRITTEN: Final = "not_written"
 REPLACED: Final = "replaced_by_newer"
-UNREADABLE: Final = "unreadable_image"
 
 _IN_HAND: Final = 16
 """Frames of a camera that may be answered ahead of a slow one: answers are written in order."""

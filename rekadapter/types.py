@@ -190,6 +190,11 @@ class ScoreScale:
     high: float
     higher_is_closer: bool = True
 
+    @property
+    def closest(self) -> float:
+        """The score of faces that could not be more alike."""
+        return self.high if self.higher_is_closer else self.low
+
 
 @dataclass(frozen=True, slots=True)
 class ComparisonScore:

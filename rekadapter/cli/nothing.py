@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rekadapter.errors import BackendError, FeedError, PriceCapError, RekadapterError
 from rekadapter.evaluation.summary import BackendTotal, Summary
+from rekadapter.feeds.frames import UNREADABLE
 from rekadapter.gate import GATED
-from rekadapter.pipeline import UNREADABLE
 from rekadapter.sinks.run_directory import read_run
 from rekadapter.uplink.spool import WAITED
 

@@ -144,8 +144,7 @@ def _threshold(leader: _Support, score: float, naming: Naming) -> float | None:
         return score
     if not naming.clear_is_enough:
         return None
-    scale = naming.backend.scale
-    best = naming.turned(scale.high if scale.higher_is_closer else scale.low)
+    best = naming.turned(naming.backend.scale.closest)
     # the inverse of ``clear_score``: clear lies CLEAR_SHARE of the way from threshold to best
     return min(score, (leader.best - CLEAR_SHARE * best) / (1 - CLEAR_SHARE))
 

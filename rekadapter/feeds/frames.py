@@ -17,6 +17,12 @@ MIN_FPS: Final = 1e-4
 MAX_FPS: Final = 1000.0
 """A frame in three hours, and more than any camera gives: beyond is a slip of the keyboard."""
 
+DAMAGED: Final = "damaged_frame"
+"""a frame of a video or a live camera that cannot be decoded"""
+
+UNREADABLE: Final = "unreadable_image"
+"""a photograph that cannot be read"""
+
 LIVE_SCHEMES: Final = (
     "rtsp://", "rtsps://", "rtmp://", "rtmps://", "http://", "https://", "srt://", "udp://", "rtp://",
 )  # fmt: skip

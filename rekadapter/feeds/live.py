@@ -22,15 +22,13 @@ from av.error import FFmpegError
 
 from rekadapter.errors import FeedError
 from rekadapter.feeds.camera import Picture, Pictures, RefusedError, connect_to
-from rekadapter.feeds.frames import FeedItem, FeedSpec, Frame, LostFrame, Sampler, Silence
+from rekadapter.feeds.frames import DAMAGED, FeedItem, FeedSpec, Frame, LostFrame, Sampler, Silence
 from rekadapter.imaging import Image
 
 logger = logging.getLogger(__name__)
 
 OVERTAKEN: Final = "overtaken"
 """a live camera gave the next frame before this one could be looked at"""
-
-_DAMAGED: Final = "damaged_frame"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +102,11 @@ class LiveFeed:
     def _frame(self, arrived: _Arrived) -> Frame | LostFrame:
         index, seconds = arrived.index, arrived.seconds
         if arrived.picture.damaged:
-            return self._lost(index, seconds, _DAMAGED, "the decoder calls the picture damaged")
+            return self._lost(index, seconds, DAMAGED, "the decoder calls the picture damaged")
         try:
             image = Image.from_pixels(arrived.picture.pixels())
         except (FFmpegError, ValueError, MemoryError) as error:
-            return self._lost(index, seconds, _DAMAGED, f"it cannot be converted: {error}")
+            return self._lost(index, seconds, DAMAGED, f"it cannot be converted: {error}")
         return Frame(self.spec.camera, index, seconds, arrived.captured_at, image)
 
     def _lost(self, index: int, seconds: float, cause: str, detail: str) -> LostFrame:

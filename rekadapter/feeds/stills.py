@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rekadapter.errors import FeedError, ImageError
-from rekadapter.feeds.frames import FeedSpec, Frame, LostFrame
+from rekadapter.feeds.frames import UNREADABLE, FeedSpec, Frame, LostFrame
 from rekadapter.imaging import IMAGE_SUFFIXES, Image
 
 SECONDS_APART = 1.0
@@ -66,5 +66,5 @@ class StillsFeed:
             _ = image.pixels  # decoded here, once: a damaged body is this feed's news to tell
             taken = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         except (ImageError, OSError) as error:
-            return LostFrame(camera, index, seconds, "unreadable_image", str(error))
+            return LostFrame(camera, index, seconds, UNREADABLE, str(error))
         return Frame(camera, index, seconds, taken, image)

@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from rekadapter.errors import FeedError
 from rekadapter.feeds.decoding import bgr_of
-from rekadapter.feeds.frames import FeedSpec, Frame, LostFrame, Sampler
+from rekadapter.feeds.frames import DAMAGED, FeedSpec, Frame, LostFrame, Sampler
 from rekadapter.imaging import MAX_PIXELS, Image
 
 
@@ -129,7 +129,7 @@ class _Reading:
         return max(self._seconds, seconds - self._first)
 
     def _lost(self, detail: str) -> LostFrame:
-        return LostFrame(self._spec.camera, self._index, self._seconds, "damaged_frame", detail)
+        return LostFrame(self._spec.camera, self._index, self._seconds, DAMAGED, detail)
 
     def _refuse_early_end(self) -> None:
         """Some containers end without a word where the file was cut."""

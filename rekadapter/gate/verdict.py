@@ -135,6 +135,4 @@ def _point_within(point: Point, region: BoundingBox) -> Point:
 
 def _headroom(threshold: ComparisonScore) -> float:
     """Signed: added to the threshold it gives a closer score."""
-    scale = threshold.scale
-    best = scale.high if scale.higher_is_closer else scale.low
-    return best - threshold.value
+    return threshold.scale.closest - threshold.value

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rekadapter.errors import ImageError
-from rekadapter.feeds.frames import Feed, Frame, Silence
+from rekadapter.feeds.frames import UNREADABLE, Feed, Frame, Silence
 from rekadapter.gate import Fate, Look, TrackGate
 from rekadapter.types import CameraId, Reason
 
@@ -138,7 +138,7 @@ def _timed(gate: TrackGate, frame: Frame, tally: _Tally) -> Look:
     try:
         look = gate.look(frame)
     except ImageError:
-        return Look(cause="unreadable_image")
+        return Look(cause=UNREADABLE)
     if look.cause not in {"between_looks", "no_motion"} or look.probes:
         tally.looks += 1
         tally.look_seconds += time.perf_counter() - started

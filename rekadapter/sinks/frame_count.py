@@ -22,6 +22,8 @@ class _Counts:
     interruptions: int = 0
     away_before: float = 0.0
     away_now: float = 0.0
+    first_seconds: float | None = None
+    last_seconds: float = 0.0
 
     def away(self, lasts: float) -> None:
         self.interruptions += not self.away_now
@@ -30,9 +32,6 @@ class _Counts:
     def back(self) -> None:
         self.away_before += self.away_now
         self.away_now = 0.0
-
-    first_seconds: float | None = None
-    last_seconds: float = 0.0
 
 
 class FrameCount:
