@@ -178,11 +178,12 @@ def _estimates(
 ) -> Iterator[str]:
     """What a run may cost at most, per paid backend, in a line: one face searched in every frame
     that the feeds are expected to have in its time."""
+    remote = [one for one in backends if one.recognizer.capabilities.remote]
+    if not remote:
+        return  # no feed has to be opened for that
     frames = [_most_frames(spec, request.options.duration_seconds) for spec in request.feeds]
     known = sum(count for count in frames if count is not None)
-    for backend in backends:
-        if not backend.recognizer.capabilities.remote:
-            continue
+    for backend in remote:
         of = request_price(
             settings.backend_named(backend.name), backend.recognizer, "SearchFacesByImage"
         )
