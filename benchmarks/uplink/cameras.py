@@ -45,6 +45,13 @@ from typing import Any
 import numpy as np
 
 from rekadapter.backends import open_backend
+from rekadapter.evaluation.plots import (
+    color_of,
+    drawing,
+    embeddable,
+    plain_log_axis,
+    style_of,
+)
 from rekadapter.feeds import Feed, FeedSpec, Frame, load_feeds, open_feed
 from rekadapter.gate import (
     DetectingFinder,
@@ -66,7 +73,14 @@ from rekadapter.rekognition_api.service import RekognitionService
 from rekadapter.sinks import SCHEMA_VERSION, RunDirectory, read_run
 from rekadapter.sinks.ledger import Ledger
 from rekadapter.tracking import Follower
-from rekadapter.types import BoundingBox, CameraId, DetectedFace, Identification, SubjectId
+from rekadapter.types import (
+    BoundingBox,
+    CameraId,
+    ComparisonScore,
+    DetectedFace,
+    Identification,
+    SubjectId,
+)
 from rekadapter.uplink.bucket import parse_rate, request_budget
 from rekadapter.uplink.pacer import UplinkPacer
 
@@ -431,8 +445,6 @@ def in_order(run: Run, transit: Transit) -> Iterator[Observation]:
 
 
 def clear_score_of(backend: BackendRecord) -> float:
-    from rekadapter.types import ComparisonScore  # noqa: PLC0415
-
     return clear_score(ComparisonScore(backend.threshold, backend.scale)).value
 
 
@@ -553,8 +565,6 @@ def plot(rows: Sequence[Row]) -> str:
         StrMethodFormatter,
     )
 
-    from rekadapter.evaluation.plots import drawing, embeddable  # noqa: PLC0415
-
     panels: tuple[tuple[str, Measure], ...] = (
         ("transits named, %", lambda row: 100 * row.identified / row.transits),
         ("median s to a name", lambda row: row.median_seconds),
@@ -585,12 +595,6 @@ def plot(rows: Sequence[Row]) -> str:
 
 def draw_ways(axes: Any, rows: Sequence[Row], measure: Measure) -> None:  # noqa: ANN401 - matplotlib's
     """A line for each way, and one for whole frames without limit."""
-    from rekadapter.evaluation.plots import (  # noqa: PLC0415
-        color_of,
-        plain_log_axis,
-        style_of,
-    )
-
     for number, way in enumerate(("whole frames", "best shots")):
         mine = [row for row in rows if row.way == way and row.link != "no limit"]
         x = [parse_rate(row.link) * 8 / 1e6 for row in mine]

@@ -15,7 +15,6 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from rekadapter.evaluation.evaluate import write_report
 from rekadapter.evaluation.evaluation_plots import (
     DetLine,
     Mark,
@@ -42,17 +41,6 @@ from rekadapter.evaluation.wording import dollars, megabytes
 
 PAGE_FILE: Final = "report.html"
 _TEMPLATES: Final = "rekadapter.evaluation"
-
-
-def render_evaluation(directory: Path) -> Path:
-    """Measures a directory of stored answers, writes ``report.json`` and ``report.html``, and
-    returns the page's path.
-
-    Raises:
-        UsageError: the directory holds no evaluation.
-        OutputError: a file is damaged, or cannot be written.
-    """
-    return write_page(directory, write_report(directory))
 
 
 def write_page(directory: Path, report: EvaluationReport) -> Path:

@@ -109,11 +109,6 @@ def paired_difference(
     )
 
 
-def resampled_differences(trials: PairedTrials, settings: Settings) -> FloatArray:
-    """B's rate minus A's over resampled people (resamples,)."""
-    return resampled_rates(_person_gaps(trials), settings)
-
-
 def _person_gaps(trials: PairedTrials) -> Tally:
     """Per person: B's errors minus A's, and trials."""
     _, person = np.unique(trials.people, return_inverse=True)

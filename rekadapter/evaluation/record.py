@@ -362,8 +362,8 @@ def read_record(directory: Path) -> EvaluationRecord:
         raise OutputError(f"{path} cannot be read: restore it, or evaluate anew") from error
 
 
-def write_text(path: Path, text: str) -> Path:
-    """Writes a file whole or not at all.
+def write_text(path: Path, text: str, *, errors: str = "strict") -> Path:
+    """Writes a file whole or not at all; ``errors`` as ``Path.write_text`` takes it.
 
     Raises:
         OutputError: it cannot be written.
@@ -371,7 +371,7 @@ def write_text(path: Path, text: str) -> Path:
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.write_text(text, encoding="utf-8", errors=errors, newline="\n")
         partial.replace(path)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error

@@ -16,7 +16,6 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from rekadapter.errors import OutputError
 from rekadapter.evaluation import wording
 from rekadapter.evaluation.pairing import Outcome, Pairing, TrackPair, pair_backends
 from rekadapter.evaluation.plots import (
@@ -25,6 +24,7 @@ from rekadapter.evaluation.plots import (
     eye_distance_histogram,
     latency_curves,
 )
+from rekadapter.evaluation.record import write_text
 from rekadapter.evaluation.summary import (
     EYE_LINES_PX,
     CameraFacts,
@@ -134,14 +134,7 @@ def render_report(directory: Path, run: Run | None = None) -> Path:
         OutputError: a file of it is damaged, or the report cannot be written.
     """
     html = report_html(run or read_run(directory), Thumbnails(directory / FACES_FOLDER))
-    path = directory / DETAIL_FILE
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(html, encoding="utf-8", errors="backslashreplace")
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
-    return path
+    return write_text(directory / DETAIL_FILE, html, errors="backslashreplace")
 
 
 def report_html(run: Run, thumbnails: Thumbnails) -> str:

@@ -12,7 +12,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from rekadapter.evaluation.answers import StoredAnswer, line_of, question_of
 from rekadapter.evaluation.outcomes import (
@@ -121,9 +121,6 @@ def _units(record: EvaluationRecord) -> dict[str, tuple[Photograph, ...]]:
     for photograph in record.probes:
         units[photograph.transit or photograph.sha256].append(photograph)
     return {unit: tuple(members) for unit, members in sorted(units.items())}
-
-
-_NOBODY: Final = -math.inf
 
 
 class _Reader:
