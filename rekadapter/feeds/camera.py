@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-import av
 import cv2
 import numpy as np
 from av.container import InputContainer
@@ -21,6 +20,7 @@ from av.error import (
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from rekadapter.feeds.container import open_container
 from rekadapter.feeds.decoding import bgr_of
 from rekadapter.imaging import MAX_PIXELS
 
@@ -79,13 +79,7 @@ def connect_to(source: str) -> Iterator[Pictures]:
 @contextmanager
 def _stream(url: str) -> Iterator[Pictures]:
     try:
-        container = av.open(
-            url,
-            mode="r",
-            options=_OPTIONS,
-            timeout=(_OPEN_SECONDS, _READ_SECONDS),
-            metadata_errors="replace",
-        )
+        container = open_container(url, options=_OPTIONS, timeout=(_OPEN_SECONDS, _READ_SECONDS))
     except tuple(_REFUSALS) as error:
         raise RefusedError(_REFUSALS[type(error)]) from error
     with container:

@@ -17,6 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from rekadapter.errors import FeedError
+from rekadapter.feeds.container import open_container
 from rekadapter.feeds.decoding import bgr_of
 from rekadapter.feeds.frames import DAMAGED, FeedSpec, Frame, LostFrame, Sampler
 from rekadapter.imaging import MAX_PIXELS, Image
@@ -151,8 +152,7 @@ class _Reading:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     try:
-        # A title in an unknown encoding is no reason to refuse the pictures.
-        container = av.open(str(path), mode="r", metadata_errors="replace")
+        container = open_container(str(path))
     except (FFmpegError, OSError) as error:
         raise FeedError(
             f"{path} is not a video that can be read: {error.strerror or error}"

@@ -112,8 +112,8 @@ def parking(size: Size) -> Pixels:
     """A parking area from far above: a wide view, for people who are small in it."""
     canvas = _Canvas(size, (186, 178, 168), (150, 146, 142))
     canvas.box(0, 0.30, 1, 0.46, color=(122, 124, 126))
-    for left in np.linspace(0.02, 0.9, 9):
-        canvas.box(float(left), 0.33, float(left) + 0.06, 0.41, color=(150, 140, 128))
+    for left in np.linspace(0.02, 0.9, 9).tolist():
+        canvas.box(left, 0.33, left + 0.06, 0.41, color=(150, 140, 128))
     canvas.box(0, 0.46, 1, 1, color=(98, 100, 102))
     for column in range(13):
         x = column / 12

@@ -137,6 +137,22 @@ def test_a_feed_can_be_read_twice(tmp_path: Path) -> None:
     assert feed.continuous
 
 
+def test_a_title_in_an_unknown_encoding_is_no_reason_to_refuse_the_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "old.mp4"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "a title"
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.pix_fmt = SIZE.width, SIZE.height, "yuv420p"
+        pixels = np.full((SIZE.height, SIZE.width, 3), 90, dtype=np.uint8)
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="bgr24")))
+        container.mux(stream.encode())
+    written = path.read_bytes()
+    path.write_bytes(written.replace(b"a title", b"\xff title"))
+    assert path.read_bytes() != written
+    assert len(frames(opened(path))) == 3
+
+
 def test_a_file_that_is_no_video_is_named(tmp_path: Path) -> None:
     path = tmp_path / "fake.mp4"
     path.write_bytes(b"this is not a video" * 100)

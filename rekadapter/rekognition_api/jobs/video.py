@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 
 from rekadapter.errors import FeedError, StoppedError
 from rekadapter.feeds import FeedSpec, Frame, LostFrame
+from rekadapter.feeds.container import open_container
 from rekadapter.feeds.video import VideoFeed
 from rekadapter.rekognition_api.jobs.settings import VideoSettings
 from rekadapter.rekognition_api.jobs.store import Result, VideoFacts
@@ -98,7 +99,7 @@ def facts_of(path: Path) -> VideoFacts:
         if file.read(8)[4:] not in _BRANDED:
             raise VideoRefusedError("The video is no MP4 or MOV file.")
     try:
-        with av.open(str(path), mode="r", metadata_errors="replace") as container:
+        with open_container(str(path)) as container:
             if not container.streams.video:
                 raise VideoRefusedError("The file has no video stream.")
             stream = container.streams.video[0]
