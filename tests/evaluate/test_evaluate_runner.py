@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -134,9 +134,7 @@ class Bench:
 
     @property
     def recognizer(self) -> Recognizer:
-        watched: Any = self.watched
-        assert isinstance(watched, Recognizer)
-        return watched
+        return cast("Recognizer", self.watched)
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from rekadapter.backends.local.opening import LocalOptions, load_models
 from rekadapter.backends.local.recognizer import LocalRecognizer, capabilities_of
 from rekadapter.backends.local.store import SqliteGalleryStore
 
-OpenAt = Callable[[Path], LocalRecognizer]
+StoreAt = Callable[[Path], SqliteGalleryStore]
 
 
 @pytest.fixture(scope="session")
@@ -27,18 +28,21 @@ def embedded_models(model_cache: Path) -> FaceModels:
     return load_models(LocalOptions(), model_cache)
 
 
-@pytest.fixture(scope="session")
-def open_at(embedded_models: FaceModels) -> OpenAt:
-    """Opens a recognizer with the embedded pack over the galleries of a directory."""
+@pytest.fixture
+def store_at() -> Iterator[StoreAt]:
+    """Opens the galleries of a directory; what a test opened is closed after it."""
+    with ExitStack() as after:
 
-    def opened(directory: Path) -> LocalRecognizer:
-        capabilities = capabilities_of("local", embedded_models, {})
-        return LocalRecognizer(embedded_models, SqliteGalleryStore(directory), capabilities)
+        def opened(directory: Path) -> SqliteGalleryStore:
+            store = SqliteGalleryStore(directory)
+            after.callback(store.close)
+            return store
 
-    return opened
+        yield opened
 
 
 @pytest.fixture
-def local(open_at: OpenAt, tmp_path: Path) -> LocalRecognizer:
+def local(embedded_models: FaceModels, store_at: StoreAt, tmp_path: Path) -> LocalRecognizer:
     """A recognizer with the embedded pack and no galleries."""
-    return open_at(tmp_path / "galleries")
+    capabilities = capabilities_of("local", embedded_models, {})
+    return LocalRecognizer(embedded_models, store_at(tmp_path / "galleries"), capabilities)

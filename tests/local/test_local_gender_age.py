@@ -52,6 +52,7 @@ from rekadapter.types import (
     Gender,
     SubjectId,
 )
+from tests.local.conftest import StoreAt
 from tests.local.tiny_graphs import arcface_like, gender_age_like, scrfd_like, square_picture
 
 SETTINGS = SessionSettings(threads=1)
@@ -353,17 +354,21 @@ def photographs() -> ContractMaterial:
         pytest.skip(str(error))
 
 
-def real_with(models: FaceModels, session: Fixed, folder: Path) -> LocalRecognizer:
+def real_with(models: FaceModels, session: Fixed, store: SqliteGalleryStore) -> LocalRecognizer:
     """The embedded pack with a gender-age graph beside it."""
     able = replace(models, gender_age=GenderAgeModel(session, 96, OUTSIDE))
-    return LocalRecognizer(able, SqliteGalleryStore(folder), capabilities_of("local", able, {}))
+    return LocalRecognizer(able, store, capabilities_of("local", able, {}))
 
 
 def test_the_graph_runs_once_a_face_and_only_where_it_is_asked(
-    embedded_models: FaceModels, tmp_path: Path, photographs: ContractMaterial
+    embedded_models: FaceModels,
+    store_at: StoreAt,
+    tmp_path: Path,
+    photographs: ContractMaterial,
 ) -> None:
     session = Fixed(0.2, 1.2, 0.42)
-    local, gallery = real_with(embedded_models, session, tmp_path), GalleryId("G")
+    local = real_with(embedded_models, session, store_at(tmp_path))
+    gallery = GalleryId("G")
     local.create_gallery(gallery)
     local.detect(photographs.group)
     local.enroll(gallery, photographs.ann, subject=SubjectId("ann"))
@@ -379,8 +384,10 @@ def test_the_graph_runs_once_a_face_and_only_where_it_is_asked(
 
 class TestLocalWithAges(RecognizerContract):
     @pytest.fixture
-    def recognizer(self, embedded_models: FaceModels, tmp_path: Path) -> Recognizer:
-        return real_with(embedded_models, Fixed(0.2, 1.2, 0.42), tmp_path)
+    def recognizer(
+        self, embedded_models: FaceModels, store_at: StoreAt, tmp_path: Path
+    ) -> Recognizer:
+        return real_with(embedded_models, Fixed(0.2, 1.2, 0.42), store_at(tmp_path))
 
     @pytest.fixture
     def material(self, photographs: ContractMaterial) -> ContractMaterial:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def recognizer(tmp_path: Path, detector_file: Path, embedder_file: Path) -> Recognizer:
+def recognizer(tmp_path: Path, detector_file: Path, embedder_file: Path) -> Iterator[Recognizer]:
     context = BackendContext(data_dir=tmp_path / "data", cache_dir=tmp_path / "cache")
     options: dict[str, object] = {
         "pack": "custom",
@@ -87,7 +88,9 @@ def recognizer(tmp_path: Path, detector_file: Path, embedder_file: Path) -> Reco
         "cosine_threshold": 0.9,
         "threads": 1,
     }
-    return open_local("local", options, context)
+    opened = open_local("local", options, context)
+    yield opened
+    opened.close()
 
 
 def test_the_users_own_models_serve_a_whole_gallery(recognizer: Recognizer) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from rekadapter.backends.local import open_local
 from rekadapter.backends.local.recognizer import LocalRecognizer, capabilities_of
-from rekadapter.backends.local.store import SqliteGalleryStore
 from rekadapter.errors import (
     ConfigError,
     GalleryModelMismatchError,
@@ -21,6 +20,7 @@ from rekadapter.imaging import Image
 from rekadapter.recognizer import BackendContext, Recognizer
 from rekadapter.testing.drawn import portrait
 from rekadapter.types import GalleryId, SubjectId
+from tests.local.conftest import StoreAt
 
 GALLERY = GalleryId("options")
 
@@ -85,9 +85,9 @@ def test_galleries_stand_in_the_data_directory_by_default(context: BackendContex
 
 
 def test_a_gallery_of_another_model_is_not_searched_but_can_be_seen_and_erased(
-    local: LocalRecognizer, tmp_path: Path
+    local: LocalRecognizer, store_at: StoreAt, tmp_path: Path
 ) -> None:
-    store = SqliteGalleryStore(tmp_path / "galleries")
+    store = store_at(tmp_path / "galleries")
     store.create(GALLERY, model="another-1 0123456789ab", length=512)
     image = Image.from_pixels(portrait("ann").pixels)
     everything = local.capabilities.match_all

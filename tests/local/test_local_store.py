@@ -22,6 +22,7 @@ from rekadapter.errors import (
     OutputError,
 )
 from rekadapter.types import BoundingBox, EnrolledFace, FaceId, GalleryId, ImageId, SubjectId
+from tests.local.conftest import StoreAt
 
 GALLERY = GalleryId("people")
 LENGTH = 8
@@ -39,8 +40,8 @@ def _face(number: int, subject: str | None = "someone") -> StoredFace:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> SqliteGalleryStore:
-    made = SqliteGalleryStore(tmp_path)
+def store(store_at: StoreAt, tmp_path: Path) -> SqliteGalleryStore:
+    made = store_at(tmp_path)
     made.create(GALLERY, model="model-1", length=LENGTH)
     return made
 
@@ -50,11 +51,13 @@ def _numbers(store: SqliteGalleryStore) -> list[int]:
     return [int(value) for value in store.index(GALLERY).matrix.templates[:, 0]]
 
 
-def test_faces_come_back_as_they_went_in(store: SqliteGalleryStore, tmp_path: Path) -> None:
+def test_faces_come_back_as_they_went_in(
+    store: SqliteGalleryStore, store_at: StoreAt, tmp_path: Path
+) -> None:
     faces = [_face(0), _face(1, "Zoë Šťastná"), _face(2, None)]
     store.add(GALLERY, faces)
     store.close()
-    again = SqliteGalleryStore(tmp_path)
+    again = store_at(tmp_path)
     assert again.faces(GALLERY) == [stored.face for stored in faces]
     index = again.index(GALLERY)
     assert index.faces == tuple(stored.face for stored in faces)
@@ -105,8 +108,10 @@ def test_many_removals_at_once(store: SqliteGalleryStore) -> None:
     assert _numbers(store) == [0]
 
 
-def test_what_another_process_changes_is_seen(store: SqliteGalleryStore, tmp_path: Path) -> None:
-    other = SqliteGalleryStore(tmp_path)
+def test_what_another_process_changes_is_seen(
+    store: SqliteGalleryStore, store_at: StoreAt, tmp_path: Path
+) -> None:
+    other = store_at(tmp_path)
     assert _numbers(store) == []
     other.add(GALLERY, [_face(3)])
     assert _numbers(store) == [3]
@@ -118,9 +123,9 @@ def test_what_another_process_changes_is_seen(store: SqliteGalleryStore, tmp_pat
 
 
 def test_threads_and_stores_enrolling_together_lose_nothing(
-    store: SqliteGalleryStore, tmp_path: Path
+    store: SqliteGalleryStore, store_at: StoreAt, tmp_path: Path
 ) -> None:
-    other = SqliteGalleryStore(tmp_path)
+    other = store_at(tmp_path)
 
     def enroll(number: int) -> None:
         (store if number % 2 else other).add(GALLERY, [_face(number)])
@@ -151,7 +156,7 @@ for number in range(1_000_000):
 
 @pytest.mark.parametrize("after", [3, 40, 200])
 def test_a_killed_process_loses_nothing_it_acknowledged(
-    store: SqliteGalleryStore, tmp_path: Path, after: int
+    store: SqliteGalleryStore, store_at: StoreAt, tmp_path: Path, after: int
 ) -> None:
     with subprocess.Popen(  # noqa: S603 our own code
         [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
@@ -165,7 +170,7 @@ def test_a_killed_process_loses_nothing_it_acknowledged(
         writer.send_signal(signal.SIGKILL)
         acknowledged = [int(line) for line in writer.stdout if line.endswith("\n")]
     last = max([after, *acknowledged])
-    found = _numbers(SqliteGalleryStore(tmp_path))
+    found = _numbers(store_at(tmp_path))
     assert found[: last + 1] == list(range(last + 1))
     # at most the one that was being written
     assert len(found) <= last + 2
@@ -207,35 +212,37 @@ def test_a_closed_store_refuses(store: SqliteGalleryStore) -> None:
         store.names()
 
 
-def test_a_file_that_is_no_gallery_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_gallery_is_named(store_at: StoreAt, tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"this is not a database, whatever its name says" * 100)
     with pytest.raises(GalleryError, match=FILE_NAME):
-        SqliteGalleryStore(tmp_path).names()
+        store_at(tmp_path).names()
 
 
 def test_a_gallery_of_a_newer_version_is_left_alone(
-    store: SqliteGalleryStore, tmp_path: Path
+    store: SqliteGalleryStore, store_at: StoreAt, tmp_path: Path
 ) -> None:
     store.close()
     with sqlite3.connect(tmp_path / FILE_NAME) as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
     with pytest.raises(GalleryError, match="newer"):
-        SqliteGalleryStore(tmp_path).names()
+        store_at(tmp_path).names()
 
 
-def test_a_directory_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_an_output_error(
+    store_at: StoreAt, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="gallery_dir"):
-        SqliteGalleryStore(tmp_path / "file").names()
+        store_at(tmp_path / "file").names()
 
 
 def test_a_full_disk_is_an_output_error_and_the_gallery_stays_whole(
-    store: SqliteGalleryStore, tmp_path: Path
+    store: SqliteGalleryStore, store_at: StoreAt, tmp_path: Path
 ) -> None:
     store.add(GALLERY, [_face(0)])
     store.close()
-    full = SqliteGalleryStore(tmp_path)
+    full = store_at(tmp_path)
     full.names()
     # SQLite's own bound stands for the disk's: the same error, SQLITE_FULL
     connection = full._connection
@@ -246,16 +253,18 @@ def test_a_full_disk_is_an_output_error_and_the_gallery_stays_whole(
         full.add(GALLERY, [_face(n) for n in range(1, 2000)])
     assert _numbers(full) == [0]
     full.close()
-    assert _numbers(SqliteGalleryStore(tmp_path)) == [0]
+    assert _numbers(store_at(tmp_path)) == [0]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes wherever it likes")
-def test_a_read_only_gallery_is_an_output_error(store: SqliteGalleryStore, tmp_path: Path) -> None:
+def test_a_read_only_gallery_is_an_output_error(
+    store: SqliteGalleryStore, store_at: StoreAt, tmp_path: Path
+) -> None:
     store.close()
     (tmp_path / FILE_NAME).chmod(0o400)
     tmp_path.chmod(0o500)
     try:
         with pytest.raises(OutputError, match="permissions"):
-            SqliteGalleryStore(tmp_path).add(GALLERY, [_face(0)])
+            store_at(tmp_path).add(GALLERY, [_face(0)])
     finally:
         tmp_path.chmod(0o700)

@@ -31,6 +31,7 @@ from rekadapter.types import (
     UserId,
     UserStatus,
 )
+from tests.local.conftest import StoreAt
 
 GALLERY = GalleryId("people")
 LENGTH = 4
@@ -52,8 +53,8 @@ def _any(vector: Floats, template: Floats) -> ComparisonScore | None:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> SqliteGalleryStore:
-    made = SqliteGalleryStore(tmp_path)
+def store(store_at: StoreAt, tmp_path: Path) -> SqliteGalleryStore:
+    made = store_at(tmp_path)
     made.create(GALLERY, model="model-1", length=LENGTH)
     made.add(GALLERY, [_face(number) for number in range(4)])
     for user in (ANN, BOB):
@@ -67,11 +68,11 @@ def users(store: SqliteGalleryStore) -> SqliteUsers:
 
 
 def test_users_survive_a_restart(
-    store: SqliteGalleryStore, users: SqliteUsers, tmp_path: Path
+    store: SqliteGalleryStore, users: SqliteUsers, store_at: StoreAt, tmp_path: Path
 ) -> None:
     users.associate(GALLERY, ANN, [FaceId("face-0"), FaceId("face-1")], _any)
     store.close()
-    again = SqliteGalleryStore(tmp_path)
+    again = store_at(tmp_path)
     assert again.users.users(GALLERY) == [
         User(ANN, UserStatus.ACTIVE),
         User(BOB, UserStatus.CREATED),
@@ -82,13 +83,12 @@ def test_users_survive_a_restart(
         "face-2": None,
         "face-3": None,
     }
-    again.close()
 
 
 def test_another_process_sees_every_change(
-    store: SqliteGalleryStore, users: SqliteUsers, tmp_path: Path
+    store: SqliteGalleryStore, users: SqliteUsers, store_at: StoreAt, tmp_path: Path
 ) -> None:
-    other = SqliteGalleryStore(tmp_path)
+    other = store_at(tmp_path)
     assert other.users.index(GALLERY).users == ()
     users.associate(GALLERY, ANN, [FaceId("face-0")], _any)
     assert [user.user_id for user in other.users.index(GALLERY).users] == [ANN]
@@ -97,10 +97,9 @@ def test_another_process_sees_every_change(
     store.delete(GALLERY)
     store.create(GALLERY, model="model-1", length=LENGTH)
     assert other.users.users(GALLERY) == []
-    other.close()
 
 
-def test_a_file_from_before_users_is_brought_up_to_date(tmp_path: Path) -> None:
+def test_a_file_from_before_users_is_brought_up_to_date(store_at: StoreAt, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / FILE_NAME) as db:
         db.executescript(_SCHEMA)
         db.execute(
@@ -115,14 +114,12 @@ def test_a_file_from_before_users_is_brought_up_to_date(tmp_path: Path) -> None:
         db.execute("PRAGMA user_version = 1")
     db.close()
     with ThreadPoolExecutor(4) as pool:
-        stores = [SqliteGalleryStore(tmp_path) for _ in range(4)]
+        stores = [store_at(tmp_path) for _ in range(4)]
         described = list(pool.map(lambda store: store.describe(GALLERY), stores))
     assert {(found.face_count, found.user_count) for found in described} == {(1, 0)}
     stores[0].users.create(GALLERY, ANN)
     stores[1].users.associate(GALLERY, ANN, [FaceId("face-0")], _any)
     assert [face.user for face in stores[2].faces(GALLERY)] == [ANN]
-    for store in stores:
-        store.close()
 
 
 def test_the_vector_follows_the_faces(store: SqliteGalleryStore, users: SqliteUsers) -> None:
