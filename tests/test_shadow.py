@@ -23,7 +23,7 @@ from rekadapter.errors import (
     ScaleMismatchError,
 )
 from rekadapter.imaging import Image, encode_jpeg
-from rekadapter.recognizer import Capabilities, Recognizer, user_gallery_of
+from rekadapter.recognizer import Capabilities, Recognizer, UserGallery, user_gallery_of
 from rekadapter.shadow import (
     BudgetLimits,
     ShadowBudget,
@@ -62,6 +62,10 @@ class Ruled:
     @property
     def capabilities(self) -> Capabilities:
         return self.capabilities_as(self.inner.capabilities)
+
+    @property
+    def user_gallery(self) -> UserGallery | None:
+        return user_gallery_of(self.inner)  # stated, because protocols do not ask __getattr__
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.inner, name)
