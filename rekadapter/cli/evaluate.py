@@ -14,6 +14,7 @@ from rekadapter.cli.output import print_table, remark, show_head
 from rekadapter.cli.session import Session
 from rekadapter.cli.standbys import REMOTE_WORKERS
 from rekadapter.errors import BackendError, UsageError
+from rekadapter.evaluation.brought_quality import read_quality
 from rekadapter.evaluation.dataset import Dataset, check
 from rekadapter.evaluation.loaders import Layout, Loaded, load
 from rekadapter.evaluation.pair_planner import pair_needs
@@ -73,6 +74,13 @@ SweepFlag = Annotated[
         help="Search the same photographs again at fewer and fewer pixels between the eyes.",
     ),
 ]
+QualityFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--quality",
+        help="CSV of measures of the searched photographs (OFIQ's, say): would a gate help?",
+    ),
+]
 KeepGallery = Annotated[
     bool, typer.Option("--keep-gallery", help="Leave the enrolled faces in the backends.")
 ]
@@ -92,6 +100,7 @@ def evaluate(
     workers: Workers = REMOTE_WORKERS,
     pairs: Pairs = None,
     sweep: SweepFlag = False,
+    quality: QualityFile = None,
     retry_failed: RetryFailed = False,
     keep_gallery: KeepGallery = False,
     as_json: AsJson = False,
@@ -120,6 +129,7 @@ def evaluate(
         workers=workers,
         pairs=pairs,
         sweep=sweep,
+        quality=read_quality(quality, checked) if quality else (),
         options=Options(uuid.uuid4().hex[:12], retry_failed, keep_gallery),
     )
     done = job.run()

@@ -44,6 +44,7 @@ from rekadapter.evaluation.evaluation_audit import SOURCES, EvaluationAudit
 from rekadapter.evaluation.record import (
     EVALUATION_FILE,
     EvaluationRecord,
+    PhotographQuality,
     Pseudonyms,
     record_of,
     write_record,
@@ -96,6 +97,7 @@ class Job:
     workers: int
     pairs: int | None
     sweep: bool
+    quality: tuple[PhotographQuality, ...]
     options: Options
 
     def run(self) -> Done:
@@ -136,6 +138,7 @@ class Job:
         entries = [entry_of(self.session, one) for one in opened]
         pseudonyms = Pseudonyms.kept_in(self.session.settings.data_dir)
         record = record_of(self.checked, self.rules, entries, pseudonyms, __version__)
+        record = record.model_copy(update={"quality": self.quality})
         return with_comparisons(record, self.checked, pseudonyms, self.pairs)
 
     def _estimate(self, inputs: Inputs, opened: Sequence[OpenBackend], store: AnswerStore) -> _ToDo:

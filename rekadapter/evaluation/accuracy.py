@@ -84,6 +84,14 @@ def default_thresholds(entry: SystemEntry) -> tuple[DefaultThreshold, ...]:
     return (shipped, _AWS_ADVICE) if entry.kind == "rekognition" else (shipped,)
 
 
+def row_in_force(system: str, accuracy: Sequence[AccuracyResult]) -> AccuracyResult:
+    """A system's primary row; where no threshold could be chosen, the threshold it ran with or its
+    shipped default. It has a threshold."""
+    own = [row for row in accuracy if row.system == system]
+    chosen = [row for row in own if row.primary and row.threshold is not None]
+    return (chosen or [row for row in own if row.basis != "equal_fpir"])[0]
+
+
 @dataclass(frozen=True, slots=True)
 class AccuracySections:
     """What this module adds to a report."""

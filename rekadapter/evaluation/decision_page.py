@@ -6,7 +6,7 @@ of ``report.json`` that it shows. The same report gives the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -15,12 +15,15 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rekadapter.evaluation.discard_results import DiscardResult
 from rekadapter.evaluation.evaluation_plots import (
     DetLine,
+    DiscardLine,
     Mark,
     SizeLine,
     SweepLine,
     det_plot,
+    discard_plot,
     size_plot,
     sweep_plot,
 )
@@ -41,6 +44,8 @@ from rekadapter.evaluation.wording import dollars, megabytes
 
 PAGE_FILE: Final = "report.html"
 _TEMPLATES: Final = "rekadapter.evaluation"
+_MOST_MEASURES_SHOWN: Final = 6
+"""of quality, with figure and tables (about 40 kB each); report.json has all"""
 
 
 def write_page(directory: Path, report: EvaluationReport) -> Path:
@@ -70,6 +75,7 @@ def evaluation_html(report: EvaluationReport) -> str:
             det=_det(report, names),
             sizes=_sizes(report, names),
             sweep_plot=_sweep_plot(report, names),
+            discards=tuple(_discards(report, names)),
             only_pairs=report.one_to_one is not None and report.one_to_one.only,
             comparison_det=_comparison_det(report, names),
             comparison_top=_comparison_top(report),
@@ -244,6 +250,31 @@ def _sweep_plot(report: EvaluationReport, names: Sequence[str]) -> Markup | None
     ]
     alt = "Misses against pixels between the eyes; the table below gives the points."
     return _svg(sweep_plot(lines, section.max_fnir, key="sweep", alt=alt))
+
+
+@dataclass(frozen=True, slots=True)
+class _Discard:
+    """Every system by one measure of quality, and their figure."""
+
+    measure: str
+    source: str
+    plot: Markup | None
+    systems: tuple[DiscardResult, ...]
+
+
+def _discards(report: EvaluationReport, names: Sequence[str]) -> Iterator[_Discard]:
+    """By measure, the systems' own first; a file with dozens of measures shows its first ones."""
+    measures = list(dict.fromkeys((one.measure, one.source) for one in report.discard))
+    measures.sort(key=lambda one: one[1] == "brought")
+    for number, (measure, source) in enumerate(measures[:_MOST_MEASURES_SHOWN]):
+        own = [one for one in report.discard if (one.measure, one.source) == (measure, source)]
+        lines = [
+            DiscardLine(names.index(one.system), tuple((p.refused, p.fnir) for p in one.points))
+            for one in own
+        ]
+        alt = "Misses of what is left against the share refused; the table below gives the points."
+        plot = _svg(discard_plot(lines, key=f"discard-{number}", alt=alt))
+        yield _Discard(measure, source, plot, tuple(own))
 
 
 def _comparison_det(report: EvaluationReport, names: Sequence[str]) -> Markup | None:

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from rekadapter.evaluation.accuracy import settings_of
+from rekadapter.evaluation.accuracy import row_in_force, settings_of
 from rekadapter.evaluation.demographics import (
     UNLABELED,
     GroupErrors,
@@ -57,7 +57,7 @@ def equity_sections(
     """Each system by each attribute, and by each two attributes together."""
     attributes = sorted({label.attribute for one in record.people for label in one.groups})
     for system in systems:
-        row = _row_in_force(system.entry.name, accuracy)
+        row = row_in_force(system.entry.name, accuracy)
         for attribute in attributes:
             yield _Cells(record, system, row, (attribute,)).result()
         for pair in combinations(attributes, 2):
@@ -78,13 +78,6 @@ def group_counts(record: EvaluationRecord) -> Iterator[GroupCount]:
 
 def _shown(count: int) -> int | None:
     return None if 0 < count < SUPPRESS_BELOW else count
-
-
-def _row_in_force(system: str, accuracy: Sequence[AccuracyResult]) -> AccuracyResult:
-    """The primary row, or a default or the threshold in force where none could be chosen."""
-    own = [row for row in accuracy if row.system == system]
-    chosen = [row for row in own if row.primary and row.threshold is not None]
-    return (chosen or [row for row in own if row.basis != "equal_fpir"])[0]
 
 
 class _Cells:

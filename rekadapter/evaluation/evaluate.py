@@ -21,6 +21,7 @@ from rekadapter.evaluation.answers import ANSWERS_FILE, StoredAnswer, latest, re
 from rekadapter.evaluation.comparisons import comparisons_of
 from rekadapter.evaluation.cost import cost_section
 from rekadapter.evaluation.decision import decision
+from rekadapter.evaluation.discard import discard_sections
 from rekadapter.evaluation.equity import equity_sections, group_counts
 from rekadapter.evaluation.gate_findings import Evidences
 from rekadapter.evaluation.gates import conclusions, verdicts
@@ -159,7 +160,9 @@ def evaluated(stored: StoredEvaluation) -> EvaluationReport:
         *(answer for size in swept for answer in size.answers),
     ]
     run = _run(stored, used, used_answers_sha256(systems, (*compared, *swept)))
-    return assembled(stored, run, accuracy, seen, tuple(verdicts(seen)))
+    report = assembled(stored, run, accuracy, seen, tuple(verdicts(seen)))
+    refusing = () if record.only_pairs else discard_sections(record, systems, accuracy.accuracy)
+    return report.model_copy(update={"discard": tuple(refusing)})
 
 
 def assembled(
@@ -241,7 +244,7 @@ def _protocol(record: EvaluationRecord) -> ProtocolResult:
         search_unit="transit" if transits else "photograph",
         aggregation="best score of each enrolled person over the photographs of a transit"
         if transits
-        else "none: each photograph is a search",
+        else "nothing is joined",
         multiple_faces="the largest face of a picture is searched",
         exclusions=record.warnings,
         requirements=rules.requirements.model_dump(),

@@ -1,8 +1,8 @@
-"""Figures of an evaluation's page: DET and gallery size. The same data give the same bytes."""
+"""Figures of an evaluation's page: DET, gallery size, sweep, quality. Same data, same bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -182,7 +182,7 @@ def sweep_plot(lines: Sequence[SweepLine], limit: float, *, key: str, alt: str) 
         axes.set_xscale("log")
         axes.axhline(100 * limit, color=QUIET, linewidth=1.0)
         for line in shown:
-            _sweep_line(axes, line)
+            _estimates(axes, line.index, line.points, lambda x, index: x * (1 + 0.012 * index))
         sizes = sorted({size for line in shown for size, _ in line.points})
         axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
         axes.set_xticks([], minor=True)
@@ -192,23 +192,29 @@ def sweep_plot(lines: Sequence[SweepLine], limit: float, *, key: str, alt: str) 
         return embeddable(figure, alt)
 
 
-def _sweep_line(axes: Axes, line: SweepLine) -> None:
-    color = color_of(line.index)
-    placed = [(size, e, place) for size, e in line.points if (place := _place(e)) is not None]
+def _estimates(
+    axes: Axes,
+    index: int,
+    points: Sequence[tuple[float, EstimateResult]],
+    nudged: Callable[[float, int], float],
+) -> None:
+    """A system's rates as a line, with intervals set side by side; a triangle is a bound."""
+    color = color_of(index)
+    placed = [(x, e, place) for x, e in points if (place := _place(e)) is not None]
     axes.plot(
-        [size for size, _, _ in placed],
+        [x for x, _, _ in placed],
         [100 * place for _, _, place in placed],
         color=color,
-        linestyle=style_of(line.index),
+        linestyle=style_of(index),
         linewidth=1.8,
     )
-    for size, estimate, place in placed:
-        nudged = size * (1 + 0.012 * line.index)  # intervals of two systems side by side
+    for x, estimate, place in placed:
+        beside = nudged(x, index)
         if estimate.ci is not None:
             ends = [100 * estimate.ci.lo, 100 * estimate.ci.hi]
-            axes.plot([nudged] * 2, ends, color=color, linewidth=1.1, alpha=0.8)
+            axes.plot([beside] * 2, ends, color=color, linewidth=1.1, alpha=0.8)
         marker = "o" if estimate.value is not None else "v"
-        axes.plot([nudged], [100 * place], marker, color=color, markersize=5.5)
+        axes.plot([beside], [100 * place], marker, color=color, markersize=5.5)
 
 
 def _place(estimate: EstimateResult) -> float | None:
@@ -218,3 +224,28 @@ def _place(estimate: EstimateResult) -> float | None:
         return estimate.value
     enough = estimate.people >= Evidence().min_people
     return estimate.ci.hi if estimate.errors == 0 and estimate.ci and enough else None
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardLine:
+    """Misses of one system among what is left, by the share of pictures refused."""
+
+    index: int
+    points: tuple[tuple[float, EstimateResult], ...]
+
+
+def discard_plot(lines: Sequence[DiscardLine], *, key: str, alt: str) -> str | None:
+    """FNIR of what is left against the share refused, with intervals; None where no rate may be
+    shown."""
+    shown = [line for line in lines if any(_place(estimate) for _, estimate in line.points)]
+    if not shown:
+        return None
+    with drawing(key) as figure:
+        axes = plot_axes(figure, "worst pictures refused, %", "misses: FNIR, %")
+        for line in shown:
+            percents = ((100 * refused, estimate) for refused, estimate in line.points)
+            _estimates(axes, line.index, tuple(percents), lambda x, index: x + 0.35 * index)
+        axes.set_ylim(0, None)
+        axes.grid(visible=True, axis="y", color=FAINT, linewidth=0.6)
+        axes.set_axisbelow(True)
+        return embeddable(figure, alt)

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from rekadapter.evaluation.accuracy import settings_of
+from rekadapter.evaluation.accuracy import row_in_force, settings_of
 from rekadapter.evaluation.answers import Stage, StoredFailure
 from rekadapter.evaluation.metrics import ANY_RANK, fnir, fnir_unknown, known_rate, search_table
 from rekadapter.evaluation.outcomes import SearchOutcome
@@ -44,15 +44,9 @@ def camera_sections(
     cameras = sorted({one.camera for one in record.probes if one.camera})
     for camera in cameras:
         for system in systems:
-            yield _camera(record, system, camera, _threshold(system, accuracy))
-
-
-def _threshold(system: SystemOutcomes, accuracy: Sequence[AccuracyResult]) -> float:
-    """The primary threshold, turned; where none could be chosen, the shipped default."""
-    for row in accuracy:
-        if row.system == system.entry.name and row.primary and row.threshold is not None:
-            return system.turned(row.threshold)
-    return system.turned_default
+            at = row_in_force(system.entry.name, accuracy).threshold
+            assert at is not None  # noqa: S101  the row in force has one
+            yield _camera(record, system, camera, system.turned(at))
 
 
 def _camera(

@@ -106,6 +106,13 @@ class SweepPlan(Table):
     measured: tuple[MeasuredEyes, ...]
 
 
+class PhotographQuality(Table):
+    """What somebody else measured of a searched photograph; more is better."""
+
+    sha256: str
+    values: dict[str, float]
+
+
 class PriceTier(Table):
     """``usd`` a unit up to ``up_to`` units a month; None: without end."""
 
@@ -167,6 +174,7 @@ class EvaluationRecord(Table):
     synthetic: bool = False
     comparisons: ComparisonPlan | None = None
     sweep: SweepPlan | None = None
+    quality: tuple[PhotographQuality, ...] = ()
 
     @property
     def only_pairs(self) -> bool:
@@ -180,8 +188,9 @@ class EvaluationRecord(Table):
 
     @property
     def protocol_sha256(self) -> str:
-        """Digest of everything fixed beforehand, but for the systems and the program's version."""
-        fixed = self.model_dump_json(exclude={"systems", "tool_version", "warnings"})
+        """Digest of everything fixed beforehand, but for the systems, the program's version, and
+        what was measured of the pictures: that may be brought later and decides nothing."""
+        fixed = self.model_dump_json(exclude={"systems", "tool_version", "warnings", "quality"})
         return hashlib.sha256(fixed.encode()).hexdigest()
 
     @property

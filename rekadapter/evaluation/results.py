@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from pydantic import JsonValue
 
+from rekadapter.evaluation.discard_results import DiscardResult
 from rekadapter.evaluation.feed_results import FeedsResult
 from rekadapter.evaluation.one_to_one_results import OneToOneResult
 from rekadapter.evaluation.result_base import EstimateResult as EstimateResult  # noqa: PLC0414
@@ -514,6 +515,7 @@ class EvaluationReport(Result):
     time_to_alert: tuple[AlertTimeResult, ...]
     one_to_one: OneToOneResult | None = None
     sweep: SweepResult | None = None
+    discard: tuple[DiscardResult, ...] = ()
     equity: tuple[EquityResult, ...]
     cameras: tuple[CameraResult, ...]
     ops: tuple[OpsResult, ...]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rekadapter.evaluation.accuracy import settings_of
+from rekadapter.evaluation.accuracy import row_in_force, settings_of
 from rekadapter.evaluation.answers import StoredAnswer
 from rekadapter.evaluation.metrics import (
     ANY_RANK,
@@ -79,7 +79,8 @@ def sweep_section(
     if plan is None:
         return None
     photographs = cohort(record)
-    curves = tuple(_curve(record, swept, row) for row in _rows(record, accuracy))
+    rows = [row_in_force(entry.name, accuracy) for entry in record.systems]
+    curves = tuple(_curve(record, swept, row) for row in rows)
     return SweepResult(
         max_fnir=_limit(record),
         limit_stated=bool({"sweep.max_fnir", "requirements.max_fnir"} & {*record.stated}),
@@ -108,18 +109,10 @@ def _limit(record: EvaluationRecord) -> float:
     return record.rules.requirements.max_fnir if own is None else own
 
 
-def _rows(record: EvaluationRecord, accuracy: Sequence[AccuracyResult]) -> Iterator[AccuracyResult]:
-    """For each system its primary row, or the shipped default where it has no threshold."""
-    for entry in record.systems:
-        own = [row for row in accuracy if row.system == entry.name and row.threshold is not None]
-        shipped = next(row for row in own if row.basis == "shipped_default")
-        yield next((row for row in own if row.primary), shipped)
-
-
 def _curve(
     record: EvaluationRecord, swept: Sequence[SweptSearches], row: AccuracyResult
 ) -> SweepSystemResult:
-    assert row.threshold is not None  # noqa: S101  rows without one were left out
+    assert row.threshold is not None  # noqa: S101  the row in force has one
     points = tuple(_point(record, one, row) for one in swept)
     limit = _limit(record)
     sizes = [point for point in points if point.eye_px is not None]

@@ -1,0 +1,115 @@
+"""Quality that somebody else measured: which photograph is meant, and what is no number."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rekadapter.cli import run
+from rekadapter.errors import UsageError
+from rekadapter.evaluation.brought_quality import read_quality
+from rekadapter.evaluation.dataset import CheckedDataset, check
+from rekadapter.evaluation.loaders import load
+from rekadapter.evaluation.record import PhotographQuality
+from tests.evaluate.drawn_people import people_folders
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return people_folders(tmp_path / "people", 6)
+
+
+@pytest.fixture
+def checked(data: Path) -> CheckedDataset:
+    return check(load(data).dataset)
+
+
+def searched(checked: CheckedDataset) -> list[Path]:
+    return [one.sample.path for one in checked.probes]
+
+
+def written(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def values(found: tuple[PhotographQuality, ...]) -> list[dict[str, float]]:
+    return [one.values for one in found]
+
+
+def test_a_photograph_is_named_by_its_path_from_the_file_on(
+    checked: CheckedDataset, data: Path
+) -> None:
+    first = searched(checked)[0].relative_to(data)
+    found = read_quality(written(data / "q.csv", "file,sharp,light", f"{first},0.5,"), checked)
+    assert found == (PhotographQuality(sha256=checked.probes[0].sha256, values={"sharp": 0.5}),)
+
+
+def test_a_path_of_another_machine_is_known_by_its_last_parts(
+    checked: CheckedDataset, tmp_path: Path
+) -> None:
+    path = searched(checked)[0]
+    elsewhere = f"/mnt/other/{path.parent.name}/{path.name}"
+    found = read_quality(written(tmp_path / "q.csv", "file,sharp", f"{elsewhere},3"), checked)
+    assert values(found) == [{"sharp": 3.0}]
+
+
+def test_a_name_that_several_photographs_have_is_nobodys(
+    checked: CheckedDataset, tmp_path: Path
+) -> None:
+    name = searched(checked)[0].name
+    with pytest.raises(UsageError, match="none of the photographs"):
+        read_quality(written(tmp_path / "q.csv", "file,sharp", f"{name},3"), checked)
+
+
+def test_of_ofiqs_own_file_the_scalars_are_taken(checked: CheckedDataset, tmp_path: Path) -> None:
+    one, other = searched(checked)[:2]
+    file = written(
+        tmp_path / "ofiq.csv",
+        "Filename;UnifiedQualityScore;UnifiedQualityScore.scalar;assessment_time_in_ms;",
+        f"{one};12.5;87;31;",
+        f"{other};0;-1;31;",
+    )
+    found = {one.sha256: one.values for one in read_quality(file, checked)}
+    assert found[checked.probes[0].sha256] == {"UnifiedQualityScore": 87.0}
+    assert found[checked.probes[1].sha256] == {}
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["file,sharp"], "at least one photograph"),
+        (["file", "a.png"], "0 measures"),
+        (["file,sharp", "p00/1.png,good"], "'good' is not a number"),
+        (["file,sharp", "p00/1.png,1", "p00/1.png,2"], "named twice"),
+        (["file,sharp", "nobody.png,1"], "none of the photographs"),
+    ],
+    ids=["empty", "no measure", "no number", "twice", "strangers"],
+)
+def test_what_cannot_be_used_is_named(
+    checked: CheckedDataset, data: Path, lines: list[str], words: str
+) -> None:
+    paths = {str(path.relative_to(data)) for path in searched(checked)}
+    mine = [line.replace("p00/1.png", min(paths)) for line in lines]
+    with pytest.raises(UsageError, match=words):
+        read_quality(written(data / "q.csv", *mine), checked)
+
+
+def test_a_file_that_is_not_there_is_named(checked: CheckedDataset, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"q\.csv cannot be read"):
+        read_quality(tmp_path / "q.csv", checked)
+
+
+def test_the_command_brings_it_into_the_report(
+    data: Path, checked: CheckedDataset, tmp_path: Path
+) -> None:
+    rows = [f"{path.relative_to(data)},{n}" for n, path in enumerate(searched(checked))]
+    file = written(data / "q.csv", "file,focus", *rows)
+    out = tmp_path / "out"
+    code = run(["evaluate", str(data), "-b", "memory", "--quality", str(file), "--out", str(out)])
+    assert code == 0
+    report = json.loads((out / "report.json").read_text())
+    assert {(d["measure"], d["source"]) for d in report["discard"]} >= {("focus", "brought")}
+    assert "<bdi>focus</bdi>" in (out / "report.html").read_text()
