@@ -276,6 +276,8 @@ class _Track:
 
 _TRUSTED_SECONDS = 0.3
 """How far ahead a face's motion is believed; a walker turns, and noise grows with the distance."""
+_SHORTEST_STEP_SECONDS = 1e-3
+"""Frames closer to one another, as damaged time stamps make them, show noise and no motion."""
 
 
 _SIGHTINGS_TO_KNOW_MOTION = 3
@@ -487,7 +489,7 @@ def _velocity(track: _Track, seconds: float, box: BoundingBox) -> Point:
     """Motion of the center in image sides a second: the average of the newest and what was held,
     so that a detector's jitter counts half."""
     passed = seconds - track.last_seconds
-    if passed <= 0:
+    if passed < _SHORTEST_STEP_SECONDS:
         return track.velocity
     old, new = track.box.center, box.center
     return Point(

@@ -91,13 +91,7 @@ class Spending(Closing):
         self._file = folder / FILE_NAME
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._store = sqlite3.connect(
-                self._file, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            # survives the end of a process at any time; a power cut may forget the last cents
-            self._store.execute("PRAGMA journal_mode=WAL")
-            self._store.execute("PRAGMA synchronous=NORMAL")
-            self._store.executescript(_SCHEMA)
+            self._store = _opened(self._file)
         except (OSError, sqlite3.Error) as error:
             raise self._unusable(error) from error
 
@@ -201,3 +195,18 @@ def _nano(usd: float) -> int:
 
 def _minute(now: datetime) -> int:
     return int(now.timestamp()) // 60
+
+
+def _opened(file: Path) -> sqlite3.Connection:
+    store = sqlite3.connect(
+        file, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        # survives the end of a process at any time; a power cut may forget the last cents
+        store.execute("PRAGMA journal_mode=WAL")
+        store.execute("PRAGMA synchronous=NORMAL")
+        store.executescript(_SCHEMA)
+    except sqlite3.Error:
+        store.close()
+        raise
+    return store

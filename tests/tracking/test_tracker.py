@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -161,6 +162,14 @@ def test_the_same_person_coming_back_later_is_named_again() -> None:
 def test_ids_belong_to_the_tracker_that_gave_them() -> None:
     assert tracker().update(0.0, [face(0.5)]).tracks == (1,)
     assert tracker().update(0.0, [face(0.5)]).tracks == (1,)
+
+
+@pytest.mark.parametrize("apart", [5e-324, 1e-9])
+def test_frames_at_almost_the_same_time_show_no_motion(apart: float) -> None:
+    follow = tracker()
+    for n in range(4):
+        assert follow.update(n * apart, [face(0.5 + 0.01 * n)]).tracks == (1,)
+    assert follow.update(0.04, [face(0.53)]).tracks == (1,)
 
 
 places = st.builds(
