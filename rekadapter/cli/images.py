@@ -17,7 +17,7 @@ from rekadapter.cli.options import (
     Thresholds,
 )
 from rekadapter.cli.output import candidate_text, print_json, print_table, score_text
-from rekadapter.cli.session import Session
+from rekadapter.cli.session import Session, show_threshold
 from rekadapter.imaging import Image
 from rekadapter.recognizer import FaceSelection, Recognizer
 from rekadapter.types import (
@@ -39,6 +39,7 @@ class ImageIdentification:
     image: str
     backend: str
     threshold: ComparisonScore
+    threshold_origin: str
     answer: Identification
 
 
@@ -67,7 +68,7 @@ def verify(
 ) -> None:
     """Tell whether two images show the same person (exit code 1: not, or no face)."""
     session: Session = context.obj
-    with session.backend(backend, thresholds=threshold or ()) as opened:
+    with session.backend(backend, thresholds=threshold or (), comparisons=True) as opened:
         answer = opened.recognizer.verify(Image.open(a), Image.open(b), threshold=opened.threshold)
     if as_json:
         print_json(answer)
@@ -84,7 +85,7 @@ def verify(
             for found in answer.comparisons
         ]
         print_table(title, ("answer", "score", "model's own score"), rows)
-        typer.echo(f"threshold: {score_text(opened.threshold)}")
+        typer.echo(f"threshold: {score_text(opened.threshold)}, {opened.origin}")
     if not answer.matched:
         raise typer.Exit(NO_MATCH)
 
@@ -104,11 +105,13 @@ def identify(
     chosen = session.gallery(gallery)
     faces = FaceSelection.LARGEST if largest else FaceSelection.ALL
     with session.backend(backend, thresholds=threshold or ()) as opened:
+        show_threshold(opened, opened.recognizer.describe_gallery(chosen))
         answers = [
             ImageIdentification(
                 str(path),
                 opened.name,
                 opened.threshold,
+                opened.origin,
                 _search(opened.recognizer, chosen, Image.open(path), faces, limit),
             )
             for path in images

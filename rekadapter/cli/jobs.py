@@ -27,7 +27,12 @@ from rekadapter.cli.modes import Mode, gate_of, mode_of
 from rekadapter.cli.output import remark
 from rekadapter.cli.pricing import request_price
 from rekadapter.cli.run_metrics import MetricsAddress
-from rekadapter.cli.session import OpenBackend, Session, refuse_unknown_names
+from rekadapter.cli.session import (
+    OpenBackend,
+    Session,
+    refuse_unknown_names,
+    show_threshold,
+)
 from rekadapter.cli.standbys import REMOTE_WORKERS, refuse_useless_spool, standbys
 from rekadapter.cli.watching import watched
 from rekadapter.config import Settings
@@ -47,7 +52,7 @@ from rekadapter.pipeline import Lane, RunOptions, run_feeds
 from rekadapter.recognizer import BackendContext, NoLimit, NoPriceCap, Pacer, PriceBudget
 from rekadapter.sinks.ledger import Ledger
 from rekadapter.sinks.run_directory import SCHEMA_VERSION, RunDirectory
-from rekadapter.types import GalleryId
+from rekadapter.types import GalleryDescription, GalleryId
 from rekadapter.uplink.bucket import request_budget
 from rekadapter.uplink.link_watch import Standby
 from rekadapter.uplink.pacer import UplinkPacer
@@ -226,7 +231,9 @@ def run_opened(
     with watched(uplink.ledger, uplink.pacer, request.metrics) as progress:
         for backend in backends:
             # a missing gallery or refused credentials are said before a directory is made
-            backend.recognizer.describe_gallery(request.gallery)
+            gallery = backend.recognizer.describe_gallery(request.gallery)
+            show_threshold(backend, gallery)
+            request = replace(request, notes=(*request.notes, *_threshold_notes(backend, gallery)))
         directory = RunDirectory.create(request.out, record_of(backends, request), uplink.ledger)
         keep_inputs(request.out, request.given, backends, feeds)
         directory.given(*GIVEN_FILES)
@@ -407,8 +414,18 @@ def _backend_record(backend: OpenBackend) -> BackendRecord:
         threshold=backend.threshold.value,
         scale=capabilities.score_scale,
         remote=capabilities.remote,
-        details=dict(capabilities.details),
+        details={**capabilities.details, "threshold_in_force": backend.origin},
     )
+
+
+def _threshold_notes(backend: OpenBackend, gallery: GalleryDescription) -> Iterator[str]:
+    for warning in backend.threshold_warnings(gallery):
+        yield f"{warning[:1].upper()}{warning[1:]}."
+    if backend.measured is not None and backend.measured.search_unit == "photograph":
+        yield (
+            f"The threshold of {backend.name} was measured on photographs, one by one; how often "
+            "whole tracks are named falsely at it takes a truth to measure (--truth)."
+        )
 
 
 def _version(package: str) -> str:

@@ -40,7 +40,8 @@ Thresholds = Annotated[
     typer.Option(
         "--threshold",
         "-t",
-        help="Least score that counts as a match, on the backend's own scale: 90 or cloud=99.",
+        help="Least score that counts as a match, on the backend's own scale: 90 or cloud=99; or "
+        "what `evaluate` wrote, for the threshold that it chose.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
