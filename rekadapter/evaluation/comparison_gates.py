@@ -51,8 +51,8 @@ def _evidence(entry: SystemEntry, seen: Evidences) -> Finding:
 def _accuracy(entry: SystemEntry, seen: Evidences) -> Finding:
     rules = seen.record.rules.one_to_one
     rule = (
-        f"at a threshold chosen for FMR {rules.target_fmr:g}, the whole interval of FNMR is at "
-        f"most {rules.max_fnmr:g}, and FMR's is not above its target"
+        f"at a threshold chosen for FMR {percent(rules.target_fmr)}, the whole interval of FNMR is "
+        f"at most {percent(rules.max_fnmr)}, and FMR's is not above its target"
         f"{proposal(seen, 'one_to_one.max_fnmr')}"
     )
     keys = (f"one_to_one.accuracy[system={entry.name},primary=true]",)
@@ -110,8 +110,8 @@ def _operations(entry: SystemEntry, seen: Evidences) -> Finding:
     needs = seen.record.rules.requirements
     limits = proposal(seen, "requirements.max_p95_seconds", "requirements.max_failed_requests")
     rule = (
-        f"failed requests at most {needs.max_failed_requests:g} by the whole interval, p95 of a "
-        f"comparison within {needs.max_p95_seconds:g} s{limits}"
+        f"failed requests at most {percent(needs.max_failed_requests)} by the whole interval, p95 "
+        f"of a comparison within {needs.max_p95_seconds:g} s{limits}"
     )
     keys = (f"one_to_one.latency[system={entry.name}]",)
     timed = seen.one_to_one.latency if seen.one_to_one else ()

@@ -133,8 +133,8 @@ def _accuracy(entry: SystemEntry, seen: Evidences) -> Finding:
     limit = seen.record.rules.requirements.max_fnir
     row = _primary(entry, seen.accuracy)
     rule = (
-        f"at a threshold chosen for FPIR {row.target_fpir:g}, the whole interval of FNIR is at "
-        f"most {limit:g}, and FPIR's is not above its target"
+        f"at a threshold chosen for FPIR {percent(row.target_fpir or 0)}, the whole interval of "
+        f"FNIR is at most {percent(limit)}, and FPIR's is not above its target"
         f"{proposal(seen, 'requirements.max_fnir')}"
     )
     keys = (f"accuracy[system={entry.name},primary=true]",)
@@ -156,7 +156,7 @@ def _listed(entry: SystemEntry, seen: Evidences) -> Finding:
     limit, length = seen.record.rules.requirements.max_fnir, seen.record.rules.rank or LIST_LENGTH
     rule = (
         f"the whole interval of searches whose person is not among the first {length} is at most "
-        f"{limit:g}{proposal(seen, 'requirements.max_fnir')}"
+        f"{percent(limit)}{proposal(seen, 'requirements.max_fnir')}"
     )
     rows = [one for one in seen.investigation if one.system == entry.name and one.rank <= length]
     if not rows:
@@ -206,8 +206,8 @@ def _operations(entry: SystemEntry, seen: Evidences) -> Finding:
     needs = seen.record.rules.requirements
     limits = proposal(seen, "requirements.max_p95_seconds", "requirements.max_failed_requests")
     rule = (
-        f"failed requests at most {needs.max_failed_requests:g} by the whole interval, p95 within "
-        f"{needs.max_p95_seconds:g} s{limits}"
+        f"failed requests at most {percent(needs.max_failed_requests)} by the whole interval, p95 "
+        f"within {needs.max_p95_seconds:g} s{limits}"
     )
     keys = (f"ops[system={entry.name}]",)
     row = next(one for one in seen.ops if one.system == entry.name)
