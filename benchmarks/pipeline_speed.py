@@ -25,10 +25,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from rekadapter.backends.local import open_local
 from rekadapter.imaging import Image, Pixels
@@ -178,7 +180,8 @@ def _judge(path: Path, first: Pixels) -> Pipeline:
     detector = cv2.FaceDetectorYN.create(str(path), "", size, 0.6, 0.3, 5000)
 
     def run(frame: Pixels) -> list[PixelBox]:
-        _, faces = detector.detect(frame)
+        # None where there is no face, whatever the stubs say
+        faces: NDArray[Any] | None = detector.detect(frame)[1]
         rows = [] if faces is None else faces[:, :4].round().astype(int).tolist()
         return [PixelBox(x, y, x + width, y + height) for x, y, width, height in rows]
 

@@ -27,7 +27,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from link import ANSWER, MEGABIT, SERVICE_SECONDS, jpeg_of
+from rig import ANSWER, MEGABIT, SERVICE_SECONDS, jpeg_of
 
 from rekadapter.backends.rekognition import open_rekognition
 from rekadapter.imaging import Image
