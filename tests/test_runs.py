@@ -73,7 +73,7 @@ def test_a_run_leaves_numbers_that_add_up_and_a_page(folder: Path, tmp_path: Pat
 def test_a_missing_gallery_is_said_before_anything_is_written(folder: Path, tmp_path: Path) -> None:
     empty = MemoryRecognizer()
     opened = OpenBackend("a", empty, empty.capabilities.default_threshold)
-    with pytest.raises(GalleryNotFoundError, match="staff"):
+    with pytest.raises(GalleryNotFoundError, match=r"^a: .*staff"):
         jobs.run_opened([opened], jobs.Uplink.capped_at(None), request(folder, tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 

@@ -36,7 +36,7 @@ from rekadapter.cli.session import (
 from rekadapter.cli.standbys import REMOTE_WORKERS, refuse_useless_spool, standbys
 from rekadapter.cli.watching import watched
 from rekadapter.config import Settings
-from rekadapter.errors import OutputError, RekadapterError, UsageError
+from rekadapter.errors import GalleryNotFoundError, OutputError, RekadapterError, UsageError
 from rekadapter.feeds import FeedSpec, open_feed
 from rekadapter.feeds.frames import without_secrets
 from rekadapter.gate import (
@@ -231,7 +231,7 @@ def run_opened(
     with watched(uplink.ledger, uplink.pacer, request.metrics) as progress:
         for backend in backends:
             # a missing gallery or refused credentials are said before a directory is made
-            gallery = backend.recognizer.describe_gallery(request.gallery)
+            gallery = _described(backend, request.gallery)
             show_threshold(backend, gallery)
             request = replace(request, notes=(*request.notes, *_threshold_notes(backend, gallery)))
         directory = RunDirectory.create(request.out, record_of(backends, request), uplink.ledger)
@@ -416,6 +416,14 @@ def _backend_record(backend: OpenBackend) -> BackendRecord:
         remote=capabilities.remote,
         details={**capabilities.details, "threshold_in_force": backend.origin},
     )
+
+
+def _described(backend: OpenBackend, gallery: GalleryId) -> GalleryDescription:
+    """What a gallery of a backend holds; of several backends the error names the one without."""
+    try:
+        return backend.recognizer.describe_gallery(gallery)
+    except GalleryNotFoundError as error:
+        raise GalleryNotFoundError(f"{backend.name}: {error}") from error
 
 
 def _threshold_notes(backend: OpenBackend, gallery: GalleryDescription) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from pydantic import TypeAdapter
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -16,6 +17,10 @@ from rekadapter.types import Candidate, ComparisonScore
 
 _PIPED_WIDTH: Final = 120
 """Columns of a table that goes into a file or another program."""
+_BETWEEN: Final = 3
+"""Columns that a table puts between two cells."""
+_BREAKS: Final = 20
+"""Longer words are addresses and digests, which may be broken."""
 
 
 def print_json(value: object) -> None:
@@ -34,12 +39,43 @@ def _json(value: object) -> str:
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table on stdout; text is shown as it is, never read as markup."""
     console = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
+    cells = [[str(cell) for cell in row] for row in rows]
+    console.print(table_of(title, columns, cells, console.width))
+
+
+def table_of(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> Table:
+    """A table for a terminal of so many columns. Where that would break words, the cells of a row
+    stand below each other, each behind its column's name."""
     table = Table(title=escape(title), title_justify="left", show_edge=False, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    words = _longest_words(columns, rows)
+    if sum(words) + _BETWEEN * (len(columns) - 1) < width:
+        for column, narrowest in zip(columns, words, strict=True):
+            table.add_column(column, overflow="fold", min_width=narrowest)
+        for row in rows:
+            table.add_row(*map(escape, row))
+        return table
+    table.show_header = False
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
     for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
-    console.print(table)
+        for name, cell in zip(columns, row, strict=True):
+            table.add_row(escape(name), escape(cell))
+        table.add_section()
+    return table
+
+
+def _longest_words(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """The width of each column in which no word is broken."""
+    return [
+        max(_longest_word(cell) for cell in (name, *(row[place] for row in rows)))
+        for place, name in enumerate(columns)
+    ]
+
+
+def _longest_word(cell: str) -> int:
+    return max((min(cell_len(word), _BREAKS) for word in cell.split()), default=0)
 
 
 def remark(text: str) -> None:
