@@ -18,6 +18,7 @@ from rekadapter.cli import (
     images,
     models,
     plan,
+    review,
     runs,
     serve,
     spool,
@@ -83,6 +84,7 @@ app.command()(runs.run)
 app.command()(runs.compare)
 app.command()(evaluate.evaluate)
 app.command()(runs.report)
+app.command()(review.review)
 app.command()(survey.survey)
 app.command()(plan.plan)
 app.add_typer(audit.audit_app, name="audit")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,8 +12,9 @@ from rekadapter.cli.options import AsJson, number
 from rekadapter.cli.output import print_json, remark, show_head
 from rekadapter.errors import UsageError
 from rekadapter.evaluation.record import EVALUATION_FILE
-from rekadapter.sinks.audit import AuditLog, Reviewed
+from rekadapter.sinks.audit import Reviewed, Verdict
 from rekadapter.sinks.audit_check import AuditFindings, check_log
+from rekadapter.sinks.review_log import ReviewLog
 from rekadapter.sinks.run_directory import RUN_FILE, read_run
 
 DOES_NOT_FIT: Final = 1
@@ -25,14 +25,6 @@ audit_app = typer.Typer(
 )
 
 RunDirectory = Annotated[Path, typer.Argument(help="What run, compare or evaluate wrote.")]
-
-
-class Verdict(StrEnum):
-    """What a person makes of a system's answer about a track."""
-
-    CONFIRMED = "confirmed"
-    REJECTED = "rejected"
-    UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +72,8 @@ def review(
             f"{run_directory} holds no track {track} of camera {camera} by {backend}: the report "
             "numbers them"
         )
-    log = AuditLog(run_directory)
-    try:
-        log.add(Reviewed(backend, camera, track, verdict, by, note))
-        show_head(log.head)
-    finally:
-        log.close()
+    decision = Reviewed(backend, camera, track, verdict, by, note)
+    show_head(ReviewLog(run_directory).add([decision]))
 
 
 def _refuse_other(directory: Path) -> None:

@@ -6,7 +6,7 @@ The file refers to nothing outside itself and holds no script. Everything that c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import combinations
@@ -37,19 +37,22 @@ from rekadapter.evaluation.summary import (
 )
 from rekadapter.evaluation.thumbnails import Thumbnails
 from rekadapter.evaluation.timeline import Timeline, timeline
+from rekadapter.evaluation.track_words import (
+    eyes_words,
+    runner_up_words,
+    runners_up,
+    score_words,
+    support_words,
+)
 from rekadapter.evaluation.uplink import UplinkSection, uplink_section
 from rekadapter.observation import (
-    BackendRecord,
     CameraRecord,
-    CandidateRecord,
-    Decision,
     Observation,
     Run,
     RunRecord,
     TrackRecord,
 )
 from rekadapter.sinks.run_directory import FACES_FOLDER, read_run
-from rekadapter.types import CameraId
 
 DETAIL_FILE: Final = "feeds.html"
 
@@ -189,7 +192,7 @@ class _Author:
         self._summary = summarize(run)
         self._backends = {backend.name: backend for backend in run.record.backends}
         self._index = {name: place for place, name in enumerate(self._backends)}
-        self._runners_up = _runners_up(run)
+        self._runners_up = runners_up(run)
 
     def page(self) -> _Page:
         names = list(self._backends)
@@ -265,12 +268,12 @@ class _Author:
             track=track.track,
             name=decision.subject,
             reason=wording.REASONS[decision.reason] if decision.reason else "",
-            score=_score(best, backend) if best else "",
+            score=score_words(best, backend) if best else "",
             threshold=f"{backend.threshold:g}",
-            support=_support(decision),
-            runner_up=_runner_up(best, second, known=known),
+            support=support_words(decision),
+            runner_up=runner_up_words(best, second, known=known),
             seen=_seen(track),
-            eyes=_eyes(track.median_eye_distance_px),
+            eyes=eyes_words(track.median_eye_distance_px),
             picture=self._thumbnails.data_uri(track.thumbnail),
         )
 
@@ -327,37 +330,6 @@ def _seen(track: TrackRecord) -> str:
     return f"{track.first_seconds:.1f} to {track.last_seconds:.1f} s, {sightings}"
 
 
-def _eyes(median_px: float | None) -> str:
-    return "" if median_px is None else f"{median_px:.0f} px between the eyes"
-
-
-def _score(candidate: CandidateRecord, backend: BackendRecord) -> str:
-    scale = backend.scale
-    words = wording.scale_words(scale) if candidate.scale == scale.name else candidate.scale
-    raw = ""
-    if candidate.raw_score is not None and candidate.raw_scale is not None:
-        raw = f"; the model's own score {candidate.raw_score:.4g} ({candidate.raw_scale})"
-    return f"{candidate.score:.2f} ({words}){raw}"
-
-
-def _runner_up(best: CandidateRecord | None, second: CandidateRecord | None, *, known: bool) -> str:
-    """Of a named track the next best, of an unknown one whom it resembled most."""
-    if not known:
-        return str(best.subject or best.face_id) if best else ""
-    if second is None:
-        return ""
-    same = best is not None and best.scale == second.scale
-    scale = "on the same scale" if same else f"({second.scale})"
-    return f"{second.subject or second.face_id}, {second.score:.2f} {scale}"
-
-
-def _support(decision: Decision) -> str:
-    if not decision.supporting:
-        return ""
-    searched = wording.many(decision.sightings, "face")
-    return f"Alike enough in {decision.supporting:,} of {searched} searched."
-
-
 def _whole(count: int | None) -> str:
     return "not known" if count is None else f"{count:,}"
 
@@ -388,28 +360,3 @@ def _last_seconds(seen: Iterable[Observation], tracks: Iterable[TrackRecord]) ->
     """The end of what a camera showed, by the feed's own clock."""
     times = [one.seconds for one in seen] + [track.last_seconds for track in tracks]
     return percentile(times, 100) or 0.0
-
-
-_TrackKey = tuple[str, CameraId, int]
-
-
-def _runners_up(run: Run) -> Mapping[_TrackKey, CandidateRecord]:
-    """For each named track the best candidate for somebody else, where any was returned."""
-    named = {
-        (track.backend, track.camera, track.track): track.decision.subject
-        for track in run.tracks
-        if track.decision.subject is not None
-    }
-    sign = {b.name: 1 if b.scale.higher_is_closer else -1 for b in run.record.backends}
-    found: dict[_TrackKey, CandidateRecord] = {}
-    for seen in run.observations:
-        if seen.track is None or (seen.backend, seen.camera, seen.track) not in named:
-            continue
-        key = (seen.backend, seen.camera, seen.track)
-        for candidate in seen.candidates:
-            better = key not in found or (
-                sign.get(seen.backend, 1) * (candidate.score - found[key].score) > 0
-            )
-            if (candidate.subject or candidate.face_id) != named[key] and better:
-                found[key] = candidate
-    return found

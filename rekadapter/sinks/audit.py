@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
 from rekadapter.errors import BrokenChainError, OutputError
-from rekadapter.sinks.chain import ChainedLog, sha256_of
+from rekadapter.sinks.chain import ChainedLog, Verified, sha256_of
 
 AUDIT_FILE: Final = "audit.jsonl"
 FEW: Final = 5
@@ -125,9 +126,18 @@ class Said:
     picture: str | None
 
 
+class Verdict(StrEnum):
+    """What a person makes of a system's answer about a track."""
+
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+    UNDECIDED = "undecided"
+
+
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """What a person decided about a track that the system had decided on."""
+    """What a person decided about a track that the system had decided on. ``seconds``: how long
+    that took, from showing to answer; None where nobody measured it (and in older logs)."""
 
     system: str
     camera: str
@@ -135,6 +145,7 @@ class Reviewed:
     verdict: str
     by: str
     note: str
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,19 +187,25 @@ class Head:
 
 
 class AuditLog:
-    """The audit log of a directory, opened to be added to. One thread at a time.
+    """The audit log of a directory, opened to be added to. One thread at a time, and nobody else
+    until it is closed. ``after``: what of it was read before.
 
     Raises:
         BrokenChainError: what is there is damaged.
-        OutputError: it cannot be read or written.
+        OutputError: it cannot be read or written, or another process adds to it.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self._chain = ChainedLog(directory / AUDIT_FILE)
+    def __init__(self, directory: Path, *, after: Verified | None = None) -> None:
+        self._chain = ChainedLog(directory / AUDIT_FILE, after=after)
 
     @property
     def head(self) -> Head:
         return Head(self._chain.records, self._chain.head)
+
+    @property
+    def verified(self) -> Verified:
+        """All of it: what another opening need not read again."""
+        return self._chain.verified
 
     def found(self, kind: type[T]) -> tuple[int, T] | None:
         """The last record of a kind that was there when the log was opened, and its number."""

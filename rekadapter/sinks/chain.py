@@ -8,9 +8,11 @@ proves nothing against somebody who does all of that: a head that was noted else
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +25,11 @@ from rekadapter.errors import BrokenChainError, OutputError
 
 ORIGIN: Final = "0" * 64
 """What the first record carries in place of the hash of one before it."""
+
+_WAIT_SECONDS: Final = 5.0
+"""for another writer: a report or a decision takes moments, and a run is not worth waiting for"""
+
+_TRY_AGAIN_SECONDS: Final = 0.05
 
 Clock = Callable[[], datetime]
 
@@ -47,6 +54,16 @@ class ReadLink:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The beginning of a log that somebody has read and found whole: its bytes, how many records
+    they hold, and the hash of the last."""
+
+    size: int = 0
+    records: int = 0
+    head: str = ORIGIN
+
+
 _LINK: Final = TypeAdapter(Link)
 
 
@@ -55,15 +72,17 @@ def sha256_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def read_chain(path: Path) -> Iterator[ReadLink]:
-    """Every record of a log, in order; a last line that was cut off is left out.
+def read_chain(path: Path, after: Verified | None = None) -> Iterator[ReadLink]:
+    """Every record of a log (those behind ``after``), in order; a last line that was cut off is
+    left out.
 
     Raises:
         OutputError: the file cannot be read.
         BrokenChainError: the first record that does not fit; those before it were given.
     """
-    previous = ORIGIN
-    for n, line in enumerate(_whole_lines(path)):
+    known = after or Verified()
+    previous = known.head
+    for n, line in enumerate(_whole_lines(path, known.size), known.records):
         link = _parsed(line, n)
         if link.n != n:
             raise BrokenChainError(n, f"it is numbered {link.n}")
@@ -81,9 +100,11 @@ def _parsed(line: bytes, n: int) -> Link:
         raise BrokenChainError(n, "it is not a record") from error
 
 
-def _whole_lines(path: Path) -> list[bytes]:
+def _whole_lines(path: Path, start: int) -> list[bytes]:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            file.seek(start)
+            data = file.read()
     except OSError as error:
         raise OutputError(f"{path} cannot be read: {error.strerror}") from error
     # not splitlines(): a line of ours ends with a line feed and with nothing else
@@ -93,27 +114,49 @@ def _whole_lines(path: Path) -> list[bytes]:
 class ChainedLog:
     """A log opened to be added to; what a killed writer left half written is taken off first.
 
-    One thread at a time. Nothing is forced to disk line by line: ``close`` does it once. ``found``
-    holds, of each kind, the last record that was there when it was opened.
+    One thread at a time, and one process: while it is open nobody else can open it, or two would
+    hang their records on the same one. Nothing is forced to disk line by line: ``close`` does it
+    once. ``found`` holds, of each kind, the last record that was there when it was opened; with
+    ``after``, of those behind it.
 
     Raises:
-        OutputError: the file cannot be read or written, or is damaged.
+        OutputError: the file cannot be read or written, is damaged, or another process adds to it.
     """
 
-    def __init__(self, path: Path, clock: Clock = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock = lambda: datetime.now(UTC),
+        *,
+        after: Verified | None = None,
+        wait_seconds: float = _WAIT_SECONDS,
+    ) -> None:
         self._path = path
         self._clock = clock
-        self.records, self.head = 0, ORIGIN
+        known = after or Verified()
+        self.records, self.head = known.records, known.head
         self.found: dict[str, Link] = {}
-        if path.exists():
-            for read in read_chain(path):
-                self.records, self.head = read.link.n + 1, read.sha256
-                self.found[read.link.kind] = read.link
         try:
             self._file = path.open("ab", buffering=0)
-            self._cut_half_line()
         except OSError as error:
             raise self._cannot_write(error) from error
+        try:
+            self._lock(wait_seconds)
+            for read in read_chain(path, known):
+                self.records, self.head = read.link.n + 1, read.sha256
+                self.found[read.link.kind] = read.link
+            self._size = self._cut_half_line()
+        except OSError as error:
+            self._file.close()
+            raise self._cannot_write(error) from error
+        except OutputError:
+            self._file.close()
+            raise
+
+    @property
+    def verified(self) -> Verified:
+        """All of it: what another opening need not read again."""
+        return Verified(self._size, self.records, self.head)
 
     def append(self, kind: str, record: bytes) -> None:
         """Adds a record: a JSON object as bytes, without a line feed.
@@ -131,6 +174,7 @@ class ChainedLog:
         if written != len(line) + 1:
             raise OutputError(f"{self._path} took only part of a line: is the disk full?")
         self.records += 1
+        self._size += written
         self.head = sha256_of(line)
 
     def close(self) -> None:
@@ -148,9 +192,27 @@ class ChainedLog:
         finally:
             self._file.close()
 
-    def _cut_half_line(self) -> None:
+    def _lock(self, wait_seconds: float) -> None:
+        until = time.monotonic() + wait_seconds
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() >= until:
+                    raise OutputError(
+                        f"{self._path} is being added to by another process: wait until that ended"
+                    ) from error
+                time.sleep(_TRY_AGAIN_SECONDS)
+            else:
+                return
+
+    def _cut_half_line(self) -> int:
+        """Bytes of the whole lines."""
         data = self._path.read_bytes()
-        self._file.truncate(data.rfind(b"\n") + 1)
+        whole = data.rfind(b"\n") + 1
+        if whole != len(data):
+            self._file.truncate(whole)
+        return whole
 
     def _cannot_write(self, error: OSError) -> OutputError:
         return OutputError(f"{self._path} cannot be written: {error.strerror}")
