@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import termios
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Protocol
@@ -160,7 +162,8 @@ def _bring_in(directory: Path, run: Run, file: Path) -> None:
 
 
 class Reader(Protocol):
-    """Whoever shows alerts and hears answers; ``ask`` gives None where nothing more will come."""
+    """Whoever shows alerts and hears answers. ``show`` forgets what was typed before: that is no
+    answer to what is shown now. ``ask`` gives None where nothing more will come."""
 
     def show(self, text: str) -> None: ...
 
@@ -173,6 +176,8 @@ class Terminal:
     """The person in front of this terminal."""
 
     def show(self, text: str) -> None:
+        with suppress(termios.error):
+            termios.tcflush(sys.stdin, termios.TCIFLUSH)
         typer.echo(text)
 
     def ask(self, prompt: str) -> str | None:

@@ -48,13 +48,23 @@ def total_usd(price: PriceEntry, units: float) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
+class ReviewTime:
+    """Seconds that reviewers took for an alert, and what that was measured on."""
+
+    seconds: float
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Use:
-    """One system in use: its prices, bytes a search, and the share of searches that alert."""
+    """One system in use: its prices, bytes a search, the share of searches that alert, and how long
+    reviewers took, where that was measured."""
 
     entry: SystemEntry
     inputs: CostInputs
     bytes_per_search: float | None
     alert_rate: float | None
+    review_time: ReviewTime | None = None
 
     @property
     def remote(self) -> bool:
@@ -69,11 +79,19 @@ def cost_section(
     accuracy: Sequence[AccuracyResult],
     ops: Sequence[OpsResult],
     ledger: Sequence[LedgerEntry],
+    review_times: Mapping[str, ReviewTime] | None = None,
 ) -> CostResult:
-    """Every figure about money."""
+    """Every figure about money. ``review_times``, by system, stand in where the user gives none."""
+    measured = review_times or {}
     traffic = {one.system: one.bytes_per_search for one in ops}
     uses = [
-        _Use(entry, record.rules.cost, traffic.get(entry.name), _alert_rate(entry, accuracy))
+        _Use(
+            entry,
+            record.rules.cost,
+            traffic.get(entry.name),
+            _alert_rate(entry, accuracy),
+            measured.get(entry.name),
+        )
         for entry in record.systems
     ]
     return CostResult(
@@ -182,11 +200,14 @@ def _local_lines(use: _Use) -> Iterator[CostLine]:
 def _review_line(use: _Use) -> CostLine:
     inputs = use.inputs
     alerts = _times(inputs.searches_per_month, use.alert_rate)
-    hours = _times(alerts, inputs.review_seconds_per_alert, 1 / 3600)
+    seconds, how = inputs.review_seconds_per_alert, "seconds an alert"
+    if seconds is None and use.review_time is not None:
+        seconds, how = use.review_time.seconds, f"seconds an alert ({use.review_time.basis})"
+    hours = _times(alerts, seconds, 1 / 3600)
     return CostLine(
         item="review of false alerts",
         usd=_times(hours, inputs.reviewer_usd_per_hour),
-        how="searches x measured FPIR x seconds an alert x rate",
+        how=f"searches x measured FPIR x {how} x rate",
     )
 
 

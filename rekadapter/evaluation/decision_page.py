@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from rekadapter.evaluation.discard_results import DiscardResult
+from rekadapter.evaluation.effort import duration_words
 from rekadapter.evaluation.evaluation_plots import (
     DetLine,
     DiscardLine,
@@ -112,6 +113,7 @@ def _environment() -> Environment:
         "bytes": megabytes,
         "kbits": lambda bits: f"{bits / 1000:,.0f} kbit/s",
         "days": _watched,
+        "duration": duration_words,
         "bar": _bar,
         "sign": _SIGNS.__getitem__,
         "mark": lambda verdict: _MARKS[verdict],

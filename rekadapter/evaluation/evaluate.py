@@ -22,6 +22,7 @@ from rekadapter.evaluation.comparisons import comparisons_of
 from rekadapter.evaluation.cost import cost_section
 from rekadapter.evaluation.decision import decision
 from rekadapter.evaluation.discard import discard_sections
+from rekadapter.evaluation.effort import Sitting, effort_of_evaluation
 from rekadapter.evaluation.equity import equity_sections, group_counts
 from rekadapter.evaluation.gate_findings import Evidences
 from rekadapter.evaluation.gates import conclusions, verdicts
@@ -160,9 +161,11 @@ def evaluated(stored: StoredEvaluation) -> EvaluationReport:
         *(answer for size in swept for answer in size.answers),
     ]
     run = _run(stored, used, used_answers_sha256(systems, (*compared, *swept)))
-    report = assembled(stored, run, accuracy, seen, tuple(verdicts(seen)))
+    whole = assembled(stored, run, accuracy, seen, tuple(verdicts(seen)))
     refusing = () if record.only_pairs else discard_sections(record, systems, accuracy.accuracy)
-    return report.model_copy(update={"discard": tuple(refusing)})
+    sittings = [Sitting(one.session, one.started_at) for one in stored.sessions]
+    effort = effort_of_evaluation(record, sittings, used)
+    return whole.model_copy(update={"discard": tuple(refusing), "effort": effort})
 
 
 def assembled(
@@ -318,4 +321,7 @@ def _limitations(record: EvaluationRecord) -> Iterator[str]:
         "The texts of ISO/IEC 19795-1, 19795-10, 30137-1 and 29794-5 were not available to the "
         "authors: definitions follow NIST's reports and the papers named in the documentation."
     )
-    yield ("How people decide on alerts was not measured. Their errors add to those shown here.")
+    yield (
+        "An evaluation of photographs asks nobody what they make of an alert, so how people decide "
+        "was not measured. Their errors add to those shown here."
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from rekadapter.evaluation.cost import ReviewTime
 from rekadapter.evaluation.feed_results import (
     AlertsResult,
     OutagesResult,
@@ -19,7 +20,6 @@ from rekadapter.evaluation.feed_results import (
 )
 from rekadapter.evaluation.result_base import EstimateResult
 from rekadapter.evaluation.results import LatencyResult, OpsResult
-from rekadapter.evaluation.rules import CostInputs
 from rekadapter.evaluation.statistics import Estimate, Settings, Trials, estimate_rate
 from rekadapter.evaluation.summary import (
     ANSWERED,
@@ -232,24 +232,27 @@ def review_rows(
     totals: Sequence[BackendTotal],
     alerts: Sequence[AlertsResult],
     found: Sequence[SystemTransits],
-    cost: CostInputs,
+    cost: Mapping[str, ReviewTime],
     settings: Settings,
 ) -> Iterator[ReviewResult]:
-    """Names to look at a camera-day, of which ``days`` were watched, and how many were wrong."""
+    """Names to look at a camera-day, of which ``days`` were watched, and how many were wrong;
+    ``cost`` is what one takes, by system, where that is known."""
     for total in totals:
         row = next((a for a in alerts if a.system == total.backend and a.camera is None), None)
         own = next((one for one in found if one.backend.name == total.backend), None)
         names = total.people.identified_tracks if row is None else row.names_said
         by_day = names / days if days and days >= 1 / 24 else None
-        seconds = cost.review_seconds_per_alert
+        time = cost.get(total.backend)
         yield ReviewResult(
             system=total.backend,
             names_per_camera_day=by_day,
             wrong=EstimateResult.of(_wrong(own, settings)),
             hours_per_camera_day=None
-            if by_day is None or seconds is None
-            else by_day * seconds / 3600,
+            if by_day is None or time is None
+            else by_day * time.seconds / 3600,
             reason="" if by_day is not None else "watched for less than an hour, or not recorded",
+            seconds_per_alert=time.seconds if time else None,
+            seconds_basis=time.basis if time else "",
         )
 
 

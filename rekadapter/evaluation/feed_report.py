@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from rekadapter.evaluation.accuracy import AccuracySections, accuracy_sections, settings_of
-from rekadapter.evaluation.cost import cost_section
+from rekadapter.evaluation.cost import ReviewTime, cost_section
+from rekadapter.evaluation.effort import effort_of_run
 from rekadapter.evaluation.equity import equity_sections, group_counts
 from rekadapter.evaluation.evaluate import StoredEvaluation, assembled
 from rekadapter.evaluation.feed_cameras import feed_cameras
@@ -48,6 +49,7 @@ from rekadapter.evaluation.results import (
     VerdictResult,
     report_text,
 )
+from rekadapter.evaluation.reviews import Reviews
 from rekadapter.evaluation.searches import SystemOutcomes
 from rekadapter.evaluation.statistics import Settings
 from rekadapter.evaluation.summary import cameras_of, summarize
@@ -61,6 +63,7 @@ from rekadapter.evaluation.transits import (
     watched,
 )
 from rekadapter.observation import BackendRecord, Run
+from rekadapter.sinks.review_log import RunLog, read_run_log
 from rekadapter.sinks.run_directory import (
     LEDGER_FILE,
     OBSERVATIONS_FILE,
@@ -84,19 +87,27 @@ def write_feed_report(directory: Path, run: Run | None = None) -> EvaluationRepo
         UsageError: no run directory, or a truth that does not list everybody who is enrolled.
         OutputError: a file is damaged, or the report cannot be written.
     """
-    kept = Kept(read_inputs(directory), _answers_sha256(directory), survey_in(directory))
-    report = feed_report(run or read_run(directory), kept)
+    run = run or read_run(directory)
+    kept = Kept(
+        read_inputs(directory),
+        _answers_sha256(directory),
+        survey_in(directory),
+        None if run.damage else read_run_log(directory),
+    )
+    report = feed_report(run, kept)
     write_text(directory / REPORT_FILE, report_text(report))
     return report
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What lies beside a run: its inputs, a digest of its lines, and a survey if there is one."""
+    """What lies beside a run: its inputs, a digest of its lines, a survey if there is one, and its
+    audit log, where it has one that fits."""
 
     inputs: FeedInputs
     answers_sha256: str
     survey: SurveyResult | None = None
+    log: RunLog | None = None
 
 
 def feed_report(run: Run, kept: Kept) -> EvaluationReport:
@@ -133,6 +144,7 @@ class _Author:
         self._record = feed_record(run, kept.inputs, self._crossings)
         self._settings = settings_of(self._record)
         self._summary = summarize(run)
+        self._reviews = Reviews.of(run, kept.log, self._record.rules.governance.review)
 
     def report(self) -> EvaluationReport:
         record, run = self._record, self._run
@@ -148,7 +160,9 @@ class _Author:
             equity=tuple(equity_sections(record, systems, accuracy.accuracy)),
             cameras=tuple(feed_cameras(run, self._found, self._settings)),
             ops=ops,
-            cost=cost_section(record, accuracy.accuracy, ops, run.ledger),
+            cost=cost_section(
+                record, accuracy.accuracy, ops, run.ledger, self._reviews.measured_times()
+            ),
             governance=tuple(governance_fields(record)),
             survey=self._kept.survey,
         )
@@ -168,8 +182,9 @@ class _Author:
                         "exclusions": tuple(self._exclusions()),
                     }
                 ),
-                "limitations": tuple(limitations(run, self._inputs)),
+                "limitations": tuple(limitations(run, self._inputs, feeds.reviews)),
                 "feeds": feeds,
+                "effort": effort_of_run(run, self._kept.log, self._inputs),
             }
         )
 
@@ -235,14 +250,26 @@ class _Author:
             agreement=tuple(agreement_rows(run)),
             running=tuple(running_rows(run, totals, settings)),
             review=tuple(
-                review_rows(watch.total(None), totals, alerts, self._found, rules.cost, settings)
+                review_rows(
+                    watch.total(None), totals, alerts, self._found, self._review_times(), settings
+                )
             ),
+            reviews=self._reviews.result(self._found, truth, watch, settings),
         )
+
+    def _review_times(self) -> Mapping[str, ReviewTime]:
+        """What an alert takes: as the user said, or else as it was measured."""
+        stated = self._record.rules.cost.review_seconds_per_alert
+        if stated is None:
+            return self._reviews.measured_times()
+        return {one.name: ReviewTime(stated, "as given") for one in self._record.systems}
 
     def _run_result(self) -> RunResult:
         record = self._run.record
         hashes = sorted(f"{name}\x00{digest}" for name, digest in record.input_hashes.items())
-        identity = f"{record.run_id}{self._inputs.sha256}{self._kept.answers_sha256}"
+        last = self._reviews.decisions.last
+        reviewed = last.sha256 if last else ""
+        identity = f"{record.run_id}{self._inputs.sha256}{self._kept.answers_sha256}{reviewed}"
         return RunResult(
             id=hashlib.sha256(identity.encode()).hexdigest()[:16],
             tool_version=record.tool_version,

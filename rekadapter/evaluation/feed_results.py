@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rekadapter.evaluation.result_base import EstimateResult, Result
+from rekadapter.evaluation.review_results import ReviewsResult
 
 
 class TransitsResult(Result):
@@ -119,13 +120,16 @@ class RunningResult(Result):
 
 class ReviewResult(Result):
     """What people have to look at. ``wrong``: share of the names said that were wrong, where
-    somebody said who was there. Hours only where seconds an alert are given."""
+    somebody said who was there. Hours only where seconds an alert are given, or measured:
+    ``seconds_basis`` says which."""
 
     system: str
     names_per_camera_day: float | None
     wrong: EstimateResult
     hours_per_camera_day: float | None
     reason: str
+    seconds_per_alert: float | None = None
+    seconds_basis: str = ""
 
 
 class FeedsResult(Result):
@@ -141,3 +145,4 @@ class FeedsResult(Result):
     agreement: tuple[AgreementResult, ...]
     running: tuple[RunningResult, ...]
     review: tuple[ReviewResult, ...]
+    reviews: ReviewsResult | None = None

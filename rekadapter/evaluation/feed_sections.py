@@ -184,14 +184,14 @@ def _alerts(
         nobody_in_view=sum(one.crossing is None for one in false),
         several_in_view=sum(one.in_view > 1 for one in false),
         camera_days=days,
-        per_camera_day=EstimateResult.of(_per_day(false, days, settings)),
+        per_camera_day=EstimateResult.of(alerts_per_day(false, days, settings)),
         timed=len(waits),
         p50_seconds=percentile(waits, 50),
         p95_seconds=percentile(waits, 95),
     )
 
 
-def _per_day(false: Sequence[FalseAlert], days: float | None, settings: Settings) -> Estimate:
+def alerts_per_day(false: Sequence[FalseAlert], days: float | None, settings: Settings) -> Estimate:
     """False alerts a camera-day. The interval is the exact one of a Poisson count (Garwood,
     Biometrika 28, 1936); it takes alerts for independent, which those of one person are not."""
     count = len(false)

@@ -11,6 +11,7 @@ from rekadapter.evaluation.feed_sections import IN_FORCE
 from rekadapter.evaluation.pairing import pair_backends
 from rekadapter.evaluation.rates import share
 from rekadapter.evaluation.results import DecisionResult
+from rekadapter.evaluation.review_results import ReviewsResult
 from rekadapter.evaluation.summary import Summary, cameras_of
 from rekadapter.evaluation.wording import many, plain_words
 from rekadapter.observation import Run
@@ -79,7 +80,9 @@ def _alerts(row: AlertsResult) -> str:
     )
 
 
-def limitations(run: Run, inputs: FeedInputs) -> Iterator[str]:
+def limitations(
+    run: Run, inputs: FeedInputs, reviews: ReviewsResult | None = None
+) -> Iterator[str]:
     """What a reader of a report on feeds has to know."""
     if inputs.truth is None:
         yield "Nobody said who was really there, so no miss and no false alert can be counted."
@@ -118,4 +121,19 @@ def limitations(run: Run, inputs: FeedInputs) -> Iterator[str]:
         "A cloud service may change under the same name. The stored answers can be read again; "
         "the service cannot be asked again as it was."
     )
-    yield "How people decide on alerts was not measured. Their errors add to those shown here."
+    yield _on_reviewers(reviews, truth=inputs.truth is not None)
+
+
+def _on_reviewers(reviews: ReviewsResult | None, *, truth: bool) -> str:
+    if reviews is None or not reviews.decisions:
+        return (
+            "Nobody reviewed what the systems said, so how people decide on alerts was not "
+            "measured. Their errors add to those shown here."
+        )
+    known = "" if truth else " Nobody said who was there, so their errors are not known."
+    return (
+        f"{many(reviews.decisions, 'decision')} of {many(len(reviews.reviewers), 'reviewer')} on "
+        "what the systems said were counted, made alert by alert with the time they took. On duty, "
+        "at other hours, these and other people may decide otherwise. How they were trained was "
+        f"not measured.{known}"
+    )

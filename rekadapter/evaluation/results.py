@@ -13,6 +13,7 @@ from typing import Final, Literal
 from pydantic import JsonValue
 
 from rekadapter.evaluation.discard_results import DiscardResult
+from rekadapter.evaluation.effort_results import EffortResult
 from rekadapter.evaluation.feed_results import FeedsResult
 from rekadapter.evaluation.one_to_one_results import OneToOneResult
 from rekadapter.evaluation.result_base import EstimateResult as EstimateResult  # noqa: PLC0414
@@ -495,7 +496,7 @@ class DecisionResult(Result):
 
 class EvaluationReport(Result):
     """The whole of ``report.json``. ``feeds`` is None where photographs were searched,
-    ``survey`` where nobody surveyed the cameras."""
+    ``survey`` where nobody surveyed the cameras, ``effort`` in reports of older versions."""
 
     schema_version: int
     run: RunResult
@@ -524,6 +525,7 @@ class EvaluationReport(Result):
     anchors: tuple[AnchorResult, ...]
     limitations: tuple[str, ...]
     feeds: FeedsResult | None = None
+    effort: EffortResult | None = None
     survey: SurveyResult | None = None
 
 

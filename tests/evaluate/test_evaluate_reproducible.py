@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from rekadapter.evaluation.record import write_record
 from rekadapter.evaluation.results import as_stored, report_text
 from rekadapter.evaluation.rules import Rules
 from rekadapter.evaluation.synthetic import GroupModel, ScoreModel, SearchDesign
+from rekadapter.sinks.audit import Reviewed, Verdict
+from rekadapter.sinks.review_log import ReviewLog
 from rekadapter.testing.evaluations import made_up_evaluation
 from rekadapter.testing.runs import RunBuilder, Transit
 
@@ -52,11 +55,20 @@ def _lay_down(stored: StoredEvaluation, directory: Path, *, turned: bool = False
     (directory / ANSWERS_FILE).write_bytes(b"".join(lines[::-1] if turned else lines))
     for name in (REQUESTS_FILE, SESSIONS_FILE):
         (directory / name).write_bytes(b"")
+    return directory
+
+
+def _lay_down_run(directory: Path) -> Path:
+    """A run, reviewed by two people; its log holds when that was."""
     run = RunBuilder()
     run.transit("local", Transit("lobby", 5, 40, subject="ann"))
     run.transit("rekognition", Transit("lobby", 5, 40))
     run.request("rekognition", "lobby")
-    run.write(directory / "run")
+    run.write(directory)
+    said = (("bob", Verdict.CONFIRMED, 2.1), ("Eve", Verdict.UNDECIDED, 3.7))
+    ReviewLog(directory).add(
+        Reviewed("local", "lobby", 1, verdict, by, "", seconds) for by, verdict, seconds in said
+    )
     return directory
 
 
@@ -125,6 +137,9 @@ def test_other_machines_write_the_same_bytes(stored: StoredEvaluation, tmp_path:
         machine.name: _lay_down(stored, tmp_path / machine.name, turned=machine.umask == 0o022)
         for machine in MACHINES
     }
+    run = _lay_down_run(tmp_path / "run")
+    for place in places.values():
+        shutil.copytree(run, place / "run")
     under_way = [
         _rendered(machine, places[machine.name], tmp_path / f"{machine.name}-cwd")
         for machine in MACHINES
@@ -140,6 +155,8 @@ def test_other_machines_write_the_same_bytes(stored: StoredEvaluation, tmp_path:
     report = json.loads((places["one"] / "report.json").read_bytes())
     assert report["det"][0]["points"], "a report without figures would prove little"
     assert any(one["p_value"] is not None for one in report["paired"])
+    feeds = json.loads((places["one"] / "run" / "report.json").read_bytes())["feeds"]
+    assert [one["decisions"] for one in feeds["reviews"]["reviewers"]] == [1, 1]
     assert b"<svg" in (places["one"] / "report.html").read_bytes()
 
 
