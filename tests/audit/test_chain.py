@@ -122,3 +122,43 @@ def test_a_damaged_log_is_not_added_to(tmp_path: Path) -> None:
 def test_a_log_that_cannot_be_written_says_where(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="gone"):
         ChainedLog(tmp_path / "gone" / "log")
+
+
+def test_while_somebody_adds_to_a_log_nobody_else_can_and_then_they_can(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    first = ChainedLog(path)
+    first.append("said", b"{}")
+    with pytest.raises(OutputError, match="added to by another process"):
+        ChainedLog(path, wait_seconds=0)
+    first.close()
+    _log(path, 1)
+    assert [one.link.n for one in read_chain(path)] == [0, 1]
+
+
+def test_who_has_read_a_log_reads_only_what_came_after(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log = ChainedLog(path)
+    log.append("began", b"{}")
+    log.close()
+    known = log.verified
+    _log(path, 2)
+    assert [one.link.n for one in read_chain(path, known)] == [1, 2]
+    again = ChainedLog(path, after=known)
+    again.append("said", b"{}")
+    again.close()
+    read = list(read_chain(path))
+    assert (len(read), read[-1].sha256) == (4, again.head)
+    assert again.verified.size == path.stat().st_size
+
+
+def test_what_others_added_and_does_not_fit_is_not_added_to(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    log = ChainedLog(path)
+    log.append("began", b"{}")
+    log.close()
+    with path.open("ab") as file:
+        file.write(b'{"n":1,"at":"2026-11-01T12:30:00Z","previous":"00","kind":"a","record":{}}\n')
+    with pytest.raises(BrokenChainError, match="record 1 "):
+        ChainedLog(path, after=log.verified)
+    with pytest.raises(BrokenChainError, match="record 1 "):
+        ChainedLog(path, after=log.verified)
