@@ -24,6 +24,7 @@ from rekadapter.cli.review import printable, understood
 from rekadapter.evaluation.feed_inputs import FeedInputs, write_inputs
 from rekadapter.evaluation.review_queue import alerts_of, in_order_of
 from rekadapter.evaluation.rules import Rules
+from rekadapter.sinks.audit import AuditLog
 from rekadapter.sinks.run_directory import read_run
 from rekadapter.testing.runs import RunBuilder, Transit, local_backend
 
@@ -283,6 +284,45 @@ def test_a_table_with_one_wrong_row_writes_nothing(
     assert "line 3" in said
     assert wrong in said
     assert (directory / "audit.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (["-b", "cloud", "--by", "a"], "has no backend 'cloud'"),
+        (["--from", "d.csv", "--by", "a"], "--from takes neither"),
+        (["--from", "d.csv", "--pending"], "--from takes neither"),
+        (["--from", "d.csv"], "cannot be read"),
+        (["--by", "  "], "say who decides"),
+        (["--by", "a\udcff"], "no text"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    arguments: list[str], wrong: str, directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["review", str(directory), *arguments]) == 2
+    assert wrong in capsys.readouterr().err
+
+
+def test_a_session_does_not_begin_while_a_run_writes_its_log(
+    directory: Path, sit_down: Any
+) -> None:
+    log = AuditLog(directory)
+    try:
+        reviewer = sit_down("--by", "a")
+        assert PROMPT not in reviewer.reads("added to by another process")
+        assert reviewer.leaves() == 3
+    finally:
+        log.close()
+
+
+def test_the_terminal_says_what_reviewers_came_to(
+    directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "d.csv").write_text(HEADER + "local,lobby,1,confirmed,a,2.5,\n", "utf-8")
+    assert run(["review", str(directory), "--from", str(tmp_path / "d.csv")]) == 0
+    assert run(["report", str(directory)]) == 0
+    assert "1 reviewer decided on 1 of 3 names that local said" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from rekadapter.evaluation.rates import share
 from rekadapter.evaluation.record import stated_keys
 from rekadapter.evaluation.report import DETAIL_FILE, render_report
 from rekadapter.evaluation.results import REPORT_FILE, EvaluationReport
+from rekadapter.evaluation.review_words import review_sentences
 from rekadapter.evaluation.rules import Rules, parse_rules, read_toml
 from rekadapter.evaluation.summary import SUMMARY_FILE, Summary, cameras_of, write_summary
 from rekadapter.evaluation.survey_results import (
@@ -195,6 +196,8 @@ def show_findings(report: EvaluationReport) -> None:
         columns = ("system", "named rightly", "missed", "named, not enrolled", "false alerts",
                    "s to the name p50/p95")  # fmt: skip
         print_table("Transits, at the thresholds in force", columns, rows)
+    for sentence in review_sentences(feeds.reviews if feeds else None):
+        remark(sentence)
     for concluded in report.conclusions:
         remark(concluded.sentence)
 

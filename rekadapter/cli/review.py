@@ -71,8 +71,11 @@ def review(
     """Look at what a run said, alert by alert, and decide; the answers go into its audit log."""
     run = _whole_run(run_directory)
     if decisions is not None:
-        if by is not None:
-            raise UsageError("--by is for a session: in a table the column 'by' says who decided")
+        if by is not None or pending or as_json:
+            raise UsageError(
+                "--from takes neither --by (the column 'by' says who decided) nor a list of what "
+                "waits"
+            )
         _bring_in(run_directory, run, decisions)
         return
     if backend is not None and backend not in {one.name for one in run.record.backends}:
@@ -87,9 +90,21 @@ def review(
     if pending or as_json:
         _list(_pending(run_directory, run, alerts, decided, by), as_json=as_json)
         return
+    _sit(run_directory, _reviewer(by), alerts, decided, run.record.run_id)
+
+
+def _reviewer(by: str | None) -> str:
     if by is None or not by.strip():
         raise UsageError("say who decides: --by NAME (a name or a number of yours)")
-    waiting = waiting_for(by, alerts, decided, run.record.run_id)
+    if not by.isprintable():  # neither is what a terminal of another encoding typed
+        raise UsageError("--by holds what is no text: give another name or number")
+    return by
+
+
+def _sit(
+    directory: Path, by: str, alerts: Sequence[Alert], decided: Sequence[Reviewed], run_id: str
+) -> None:
+    waiting = waiting_for(by, alerts, decided, run_id)
     if not waiting:
         remark(f"nothing waits for {by}: {many(len(alerts), 'alert')} decided on")
         return
@@ -98,7 +113,7 @@ def review(
             "a review is done in a terminal, and this is none: write the decisions into a table "
             "and give it with --from decisions.csv, or list what waits with --pending"
         )
-    log = ReviewLog(run_directory)
+    log = ReviewLog(directory)
     log.add(())  # whether it can be added to is said before anybody has looked at anything
     _Sitting(by, waiting, log, Terminal()).run()
 
@@ -272,7 +287,7 @@ def understood(line: str) -> _Answer | None:
     word, _, note = line.strip().partition(" ")
     for answer, what in _ANSWERS.items():
         if word.lower() in {answer, answer[0], what}:
-            return _Answer(what, note.strip())
+            return _Answer(what, printable(note.strip()))
     return None
 
 

@@ -332,7 +332,9 @@ def _show(result: RunResult, *, as_json: bool) -> None:
     else:
         show_summary(result.summary)
         feeds = result.evaluation.feeds
-        if len(result.evaluation.systems) > 1 or (feeds and feeds.truth):
+        reviews = feeds.reviews if feeds else None
+        said_of = feeds and (feeds.truth or (reviews and reviews.decisions))
+        if len(result.evaluation.systems) > 1 or said_of:
             show_findings(result.evaluation)
     remark(f"report: {result.report}")
     show_head(result.head)

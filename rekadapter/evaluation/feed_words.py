@@ -12,6 +12,7 @@ from rekadapter.evaluation.pairing import pair_backends
 from rekadapter.evaluation.rates import share
 from rekadapter.evaluation.results import DecisionResult
 from rekadapter.evaluation.review_results import ReviewsResult
+from rekadapter.evaluation.review_words import review_sentences
 from rekadapter.evaluation.summary import Summary, cameras_of
 from rekadapter.evaluation.wording import many, plain_words
 from rekadapter.observation import Run
@@ -26,11 +27,12 @@ def decision_on_feeds(
     pairings = [pair_backends(run, a, b) for a, b in combinations(names, 2)]
     words = plain_words(run.record, summary, pairings)
     concluded, rates = decision.findings[:systems], decision.findings[systems:]
+    reviewed = tuple(review_sentences(feeds.reviews))
     if not feeds.truth:
         return decision.model_copy(
             update={
                 "tested": (decision.tested[0], *run.record.notes, *words.ran),
-                "findings": (*concluded, *words.says),
+                "findings": (*concluded, *words.says, *reviewed),
                 "cannot_say": (decision.cannot_say[0], *words.cannot_say, decision.cannot_say[-1]),
             }
         )
@@ -39,7 +41,7 @@ def decision_on_feeds(
     return decision.model_copy(
         update={
             "tested": (*decision.tested, *run.record.notes),
-            "findings": (*concluded, *_found(feeds), *said, *rest),
+            "findings": (*concluded, *_found(feeds), *reviewed, *said, *rest),
         }
     )
 

@@ -17,6 +17,7 @@ from rekadapter.evaluation.feed_report import Kept, feed_report, write_feed_repo
 from rekadapter.evaluation.result_base import EstimateResult
 from rekadapter.evaluation.results import EvaluationReport, as_stored
 from rekadapter.evaluation.review_results import ReviewsResult
+from rekadapter.evaluation.review_words import review_sentences
 from rekadapter.evaluation.rules import Rules
 from rekadapter.evaluation.truth import TransitEntry, Truth
 from rekadapter.observation import Run
@@ -173,6 +174,24 @@ def test_the_report_names_no_reviewer() -> None:
 
 def test_the_id_of_a_report_changes_with_the_reviews_it_counts() -> None:
     assert reported([]).run.id != reported([said(1, "a", YES)]).run.id
+
+
+def test_the_first_page_and_the_terminal_say_what_reviewers_came_to() -> None:
+    report = reported([*TWO_PEOPLE, said(2, "Cleo", YES)], rules=TWO)
+    decided, left = review_sentences(reviews_in(report))
+    assert decided == (
+        "3 reviewers decided on 3 of 3 names that local said (2 of them by at least 2): 1 "
+        "confirmed, 0 rejected, 2 disputed, 0 undecided. Half of the decisions took at most 4.0 s."
+    )
+    assert left == (
+        "local with its reviewers: 0 of 1 false alert reviewed passed, 1 of 1 right name reviewed "
+        "(1 more wait) were stopped."
+    )
+    assert {decided, left} <= set(report.decision.findings)
+    blind = reported(TWO_PEOPLE, truth=None)
+    assert set(review_sentences(reviews_in(blind))) <= set(blind.decision.findings)
+    assert len(tuple(review_sentences(reviews_in(blind)))) == 1
+    assert tuple(review_sentences(reviews_in(reported([])))) == ()
 
 
 # --- cost -----------------------------------------------------------------------------------------
