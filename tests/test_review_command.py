@@ -24,9 +24,12 @@ from rekadapter.cli.review import printable, understood
 from rekadapter.evaluation.feed_inputs import FeedInputs, write_inputs
 from rekadapter.evaluation.review_queue import alerts_of, in_order_of
 from rekadapter.evaluation.rules import Rules
+from rekadapter.roster import RosterPhoto
 from rekadapter.sinks.audit import AuditLog
 from rekadapter.sinks.run_directory import read_run
 from rekadapter.testing.runs import RunBuilder, Transit, local_backend
+from rekadapter.types import SubjectId
+from tests.test_compare_truth import TRUTH, compared, report_in
 
 PROMPT = "and a note if you like: "
 HEADER = "backend,camera,track,verdict,by,seconds,note\n"
@@ -222,6 +225,11 @@ def test_kept_and_enrolled_pictures_are_named(
     (directory / "faces").mkdir()
     (directory / "faces" / "ann.jpg").write_bytes(b"")
     assert alerts_of(made, directory)[0].face == directory / "faces" / "ann.jpg"
+    photos = [
+        RosterPhoto(SubjectId("ann"), Path("a.jpg")),
+        RosterPhoto(SubjectId("bob"), Path("b")),
+    ]
+    assert alerts_of(made, directory, photos)[0].enrolled == (Path("a.jpg"),)
     assert run(["review", str(directory), "--roster", str(tmp_path / "none")]) == 2
     assert "neither a folder nor an image" in capsys.readouterr().err
 
@@ -368,6 +376,32 @@ def test_a_damaged_run_is_not_reviewed(directory: Path, capsys: pytest.CaptureFi
     tracks.write_bytes(tracks.read_bytes().replace(b'"ann"', b'"bob"'))
     assert run(["review", str(directory), "--pending"]) == 3
     assert "is damaged" in capsys.readouterr().err
+
+
+def test_a_real_comparison_is_reviewed_and_held_against_its_truth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Drawn feeds through two backends: what both say is right, and a reviewer rejects one."""
+    directory = compared(tmp_path).directory
+    assert run(["review", str(directory), "--json"]) == 0
+    alerts = json.loads(capsys.readouterr().out)
+    assert sorted(one["backend"] for one in alerts) == ["a", "b"]
+    rows = [
+        f"{one['backend']},door,{one['track']},{verdict},guard,4,\n"
+        for one, verdict in zip(alerts, ("confirmed", "rejected"), strict=True)
+    ]
+    (tmp_path / "d.csv").write_text(HEADER + "".join(rows), "utf-8")
+    (tmp_path / "truth.csv").write_text(TRUTH, "utf-8")
+    assert run(["review", str(directory), "--from", str(tmp_path / "d.csv")]) == 0
+    assert run(["report", str(directory), "--truth", str(tmp_path / "truth.csv")]) == 0
+    feeds = report_in(directory).feeds
+    assert feeds is not None
+    assert feeds.reviews is not None
+    by_system = {one.system: one for one in feeds.reviews.errors}
+    kept, lost = (by_system[one["backend"]] for one in alerts)
+    assert (kept.right_rejected.errors, lost.right_rejected.errors) == (0, 1)
+    assert (kept.identified.passed, lost.identified.stopped) == (1, 1)
+    assert run(["audit", "verify", str(directory)]) == 0
 
 
 # --- words ----------------------------------------------------------------------------------------

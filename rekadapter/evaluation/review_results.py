@@ -27,7 +27,8 @@ class ReviewedResult(Result):
     rejected) + ``rejected`` (the other way round) + ``disputed`` (both) + ``undecided``.
     ``by_enough``: at least as many different reviewers as the rules ask for. ``disagreement``: the
     share of the ``compared`` alerts, those with two reviewers or more, about which not all said the
-    same; ``alpha`` is Krippendorff's, for nominal data. People of both are those named.
+    same; ``alpha`` is Krippendorff's, for nominal data. People of both are those named (of an
+    unknown, whom it resembled most).
     """
 
     system: str

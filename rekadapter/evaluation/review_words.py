@@ -41,17 +41,19 @@ def _seconds(row: ReviewedResult) -> str:
 
 
 def _left(held: ReviewErrorsResult) -> str:
-    left = _of(held.false_alerts, held.false_alerts.passed, "false alert")
-    lost = _of(held.right_names, held.right_names.stopped, "right name")
+    false, right = held.false_alerts, held.right_names
     rate = ""
     found = held.false_left
     if found.value is not None and found.ci is not None:
         low, high = percent(found.ci.lo), percent(found.ci.hi)
         rate = f" ({percent(found.value)}; {low} to {high})"
-    return f"{held.system} with its reviewers: {left} passed{rate}, {lost} were stopped."
+    return (
+        f"{held.system} with its reviewers: of {_decided_on(false, 'false alert')} "
+        f"{false.passed:,} passed{rate}, of {_decided_on(right, 'right name')} "
+        f"{right.stopped:,} were stopped."
+    )
 
 
-def _of(fates: PassedResult, count: int, what: str) -> str:
-    known = fates.all - fates.open
-    waiting = f" ({fates.open:,} more wait)" if fates.open else ""
-    return f"{count:,} of {many(known, what)} reviewed{waiting}"
+def _decided_on(fates: PassedResult, what: str) -> str:
+    waiting = f" ({fates.open:,} still open)" if fates.open else ""
+    return f"{many(fates.all - fates.open, what)} decided on{waiting}"

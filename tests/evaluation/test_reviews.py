@@ -184,8 +184,8 @@ def test_the_first_page_and_the_terminal_say_what_reviewers_came_to() -> None:
         "confirmed, 0 rejected, 2 disputed, 0 undecided. Half of the decisions took at most 4.0 s."
     )
     assert left == (
-        "local with its reviewers: 0 of 1 false alert reviewed passed, 1 of 1 right name reviewed "
-        "(1 more wait) were stopped."
+        "local with its reviewers: of 1 false alert decided on 0 passed, of 1 right name decided "
+        "on (1 still open) 1 were stopped."
     )
     assert {decided, left} <= set(report.decision.findings)
     blind = reported(TWO_PEOPLE, truth=None)
