@@ -170,9 +170,9 @@ class Sitting:
 def effort_of_evaluation(
     record: EvaluationRecord, sittings: Sequence[Sitting], used: Sequence[StoredAnswer]
 ) -> EffortResult:
-    """Of stored answers and the sittings that they came from."""
+    """Of stored answers, enrollments among them, and the sittings that they came from."""
     spans = _spans(sittings, used)
-    answered = [one.answered_at for one in used]
+    answered = [one.answered_at for one in used if one.question.kind is not Kind.ENROLL]
     recorded = bool(spans) and bool(answered)
     start = min((first for first, _ in spans.values()), default=None)
     whole = _between(start, max(answered)) if recorded and start is not None else None
@@ -236,6 +236,8 @@ def duration_words(seconds: float) -> str:
     for size, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
+    if seconds < 0.1:
+        return "less than 0.1 seconds"
     return f"{seconds:.0f} seconds" if seconds >= 9.5 else f"{seconds:.1f} seconds"
 
 

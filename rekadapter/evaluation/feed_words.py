@@ -28,12 +28,19 @@ def decision_on_feeds(
     words = plain_words(run.record, summary, pairings)
     concluded, rates = decision.findings[:systems], decision.findings[systems:]
     reviewed = tuple(review_sentences(feeds.reviews))
+    judging = decision.cannot_say[-1]  # how well people judge an alert
+    if reviewed:
+        judging = (
+            "How other reviewers, or these on duty, would judge an alert."
+            if feeds.truth
+            else "How often reviewers were right: nobody said who was there."
+        )
     if not feeds.truth:
         return decision.model_copy(
             update={
                 "tested": (decision.tested[0], *run.record.notes, *words.ran),
                 "findings": (*concluded, *words.says, *reviewed),
-                "cannot_say": (decision.cannot_say[0], *words.cannot_say, decision.cannot_say[-1]),
+                "cannot_say": (decision.cannot_say[0], *words.cannot_say, judging),
             }
         )
     said = [line for line in rates if f" at its {IN_FORCE} " not in line]  # ``_found`` says it
@@ -42,6 +49,7 @@ def decision_on_feeds(
         update={
             "tested": (*decision.tested, *run.record.notes),
             "findings": (*concluded, *_found(feeds), *reviewed, *said, *rest),
+            "cannot_say": (*decision.cannot_say[:-1], judging),
         }
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rekadapter.evaluation.answers import Kind
 from rekadapter.evaluation.decision_page import evaluation_html
 from rekadapter.evaluation.effort import (
     Sitting,
@@ -99,7 +100,8 @@ def test_enrolling_is_timed_where_the_ledger_holds_it() -> None:
 
 def test_sittings_are_counted_and_the_time_between_them_left_out() -> None:
     stored = made_up_evaluation(DESIGN, {"a": ScoreModel()}, default_threshold=0.4)
-    answers = sorted(stored.answers.values(), key=lambda one: one.question.key)[:4]
+    asked = [one for one in stored.answers.values() if one.question.kind is Kind.SEARCH]
+    answers = sorted(asked, key=lambda one: one.question.key)[:4]
     minutes = (1, 3, 600, 605)
     used = [
         replace(
@@ -113,11 +115,15 @@ def test_sittings_are_counted_and_the_time_between_them_left_out() -> None:
     assert (effort.whole_seconds, effort.asking_seconds) == (605 * 60, (3 + 10) * 60)
     assert "10.1 hours, 13.0 minutes of them asking, in 2 sittings" in effort.sentence
     assert effort_of_evaluation(stored.record, sittings[::-1], used[::-1]) == effort
+    enrolled = replace(used[0], question=replace(used[0].question, kind=Kind.ENROLL))
+    enrolled = replace(enrolled, answered_at=START, answer_seconds=2.5)
+    with_gallery = effort_of_evaluation(stored.record, sittings, [*used, enrolled])
+    assert (with_gallery.gallery_seconds, with_gallery.first_result_seconds) == (2.5, 60)
 
 
 def test_a_sitting_that_was_killed_left_answers_and_counts() -> None:
     stored = made_up_evaluation(DESIGN, {"a": ScoreModel()}, default_threshold=0.4)
-    (first, *_) = stored.answers.values()
+    first = next(one for one in stored.answers.values() if one.question.kind is Kind.SEARCH)
     effort = effort_of_evaluation(stored.record, (), [replace(first, session="killed")])
     assert (effort.sittings, effort.whole_seconds) == (1, 0)
 
@@ -136,7 +142,7 @@ def test_an_evaluation_without_sittings_says_that_they_are_not_recorded() -> Non
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.84, "0.8 seconds"), (12, "12 seconds"), (119, "119 seconds"), (200, "3.3 minutes"),
+    [(0.02, "less than 0.1 seconds"), (0.84, "0.8 seconds"), (12, "12 seconds"), (119, "119 seconds"), (200, "3.3 minutes"),
      (9000, "2.5 hours"), (200_000, "2.3 days")],
 )  # fmt: skip
 def test_a_duration_is_said_in_the_unit_that_reads_best(seconds: float, words: str) -> None:

@@ -191,6 +191,12 @@ def test_the_first_page_and_the_terminal_say_what_reviewers_came_to() -> None:
     blind = reported(TWO_PEOPLE, truth=None)
     assert set(review_sentences(reviews_in(blind))) <= set(blind.decision.findings)
     assert len(tuple(review_sentences(reviews_in(blind)))) == 1
+    last = [one.decision.cannot_say[-1] for one in (report, blind, reported([]))]
+    assert last == [
+        "How other reviewers, or these on duty, would judge an alert.",
+        "How often reviewers were right: nobody said who was there.",
+        "How well people judge an alert: that was not measured here.",
+    ]
     assert tuple(review_sentences(reviews_in(reported([])))) == ()
 
 
