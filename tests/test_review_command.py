@@ -20,7 +20,7 @@ import pytest
 
 import rekadapter
 from rekadapter.cli import run
-from rekadapter.cli.review import printable, understood
+from rekadapter.cli.review import printable, shown, understood
 from rekadapter.evaluation.feed_inputs import FeedInputs, write_inputs
 from rekadapter.evaluation.review_queue import alerts_of, in_order_of
 from rekadapter.evaluation.rules import Rules
@@ -232,6 +232,16 @@ def test_kept_and_enrolled_pictures_are_named(
     assert alerts_of(made, directory, photos)[0].enrolled == (Path("a.jpg"),)
     assert run(["review", str(directory), "--roster", str(tmp_path / "none")]) == 2
     assert "neither a folder nor an image" in capsys.readouterr().err
+
+
+def test_an_unknown_is_shown_with_its_reason_and_whom_it_resembled(directory: Path) -> None:
+    (alert,) = (one for one in alerts_of(read_run(directory), directory, unknowns=True)
+                if one.subject is None)  # fmt: skip
+    text = "\n".join(shown(alert, "1 of 1"))
+    assert "local says: unknown, because nobody enrolled was alike enough" in text
+    assert "nearest   the runner-up" in text
+    assert "score     91.00 (test similarity" in text
+    assert "no picture was kept" in text
 
 
 # --- without a terminal ---------------------------------------------------------------------------

@@ -294,21 +294,24 @@ def understood(line: str) -> _Answer | None:
 def shown(alert: Alert, place: str) -> Iterator[str]:
     """What a reviewer sees of an alert: nothing of what others decided, nothing of the truth."""
     yield ""
-    yield f"--- {place}: camera {printable(alert.camera)}, {_time(alert)} s, track {alert.track}"
+    yield from map(printable, _lines(alert, place))
+
+
+def _lines(alert: Alert, place: str) -> Iterator[str]:
+    yield f"--- {place}: camera {alert.camera}, {_time(alert)} s, track {alert.track}"
     if alert.subject is not None:
-        yield f"{alert.backend} says: {printable(alert.subject)}"
-        yield f"  score     {printable(alert.score)}; threshold {alert.threshold}"
-        yield f"  evidence  {alert.evidence}"
-        yield f"  next best {printable(alert.next_best) or 'nobody else came near'}"
+        yield f"{alert.backend} says: {alert.subject}"
+        yield f"  score     {alert.score}; threshold {alert.threshold}"
+        yield f"  next best {alert.next_best or 'nobody else was returned'}"
     else:
         yield f"{alert.backend} says: unknown, because {alert.reason}"
         if alert.next_best:
-            yield f"  nearest   {printable(alert.next_best)}, score {printable(alert.score)}; "
-            yield f"            threshold {alert.threshold}"
-        yield f"  evidence  {alert.evidence}"
+            yield f"  nearest   {alert.next_best}"
+            yield f"  score     {alert.score}; threshold {alert.threshold}"
+    yield f"  evidence  {alert.evidence}"
     yield f"  face      {alert.face or 'no picture was kept'}"
     for path in alert.enrolled:
-        yield f"  enrolled  {printable(str(path))}"
+        yield f"  enrolled  {path}"
     yield "Is that right?"
 
 

@@ -142,8 +142,15 @@ def test_an_evaluation_without_sittings_says_that_they_are_not_recorded() -> Non
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.02, "less than 0.1 seconds"), (0.84, "0.8 seconds"), (12, "12 seconds"), (119, "119 seconds"), (200, "3.3 minutes"),
-     (9000, "2.5 hours"), (200_000, "2.3 days")],
-)  # fmt: skip
+    [
+        (0.02, "less than 0.1 seconds"),
+        (0.84, "0.8 seconds"),
+        (12, "12 seconds"),
+        (119, "119 seconds"),
+        (200, "3.3 minutes"),
+        (9000, "2.5 hours"),
+        (200_000, "2.3 days"),
+    ],
+)
 def test_a_duration_is_said_in_the_unit_that_reads_best(seconds: float, words: str) -> None:
     assert duration_words(seconds) == words
