@@ -164,11 +164,9 @@ def evaluated(stored: StoredEvaluation) -> EvaluationReport:
     whole = assembled(stored, run, accuracy, seen, tuple(verdicts(seen)))
     refusing = () if record.only_pairs else discard_sections(record, systems, accuracy.accuracy)
     sittings = [Sitting(one.session, one.started_at) for one in stored.sessions]
-    effort = effort_of_evaluation(record, sittings, used)
-    return whole.model_copy(update={"discard": tuple(refusing), "effort": effort})
     enrolled = [answer for system in systems for answer in system.enroll_answers]
     effort = effort_of_evaluation(record, sittings, [*enrolled, *used])
-    return whole.model_copy(update={"effort": effort})
+    return whole.model_copy(update={"discard": tuple(refusing), "effort": effort})
 
 
 def assembled(
