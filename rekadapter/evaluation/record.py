@@ -24,6 +24,7 @@ from rekadapter.evaluation.outcomes import GroupLabel, PersonId
 from rekadapter.evaluation.pair_split import PeoplePair, split_pairs
 from rekadapter.evaluation.protocol import Person, SplitRule, split_people
 from rekadapter.evaluation.rules import Rules, Table
+from rekadapter.sinks.whole_files import write_whole
 
 EVALUATION_FILE: Final = "evaluation.json"
 SALT_FILE: Final = "evaluation-salt"
@@ -377,11 +378,4 @@ def write_text(path: Path, text: str, *, errors: str = "strict") -> Path:
     Raises:
         OutputError: it cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8", errors=errors, newline="\n")
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
-    return path
+    return write_whole(path, text.encode("utf-8", errors))

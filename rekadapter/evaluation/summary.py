@@ -17,7 +17,6 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from rekadapter.errors import OutputError
 from rekadapter.evaluation.integrity import doubts
 from rekadapter.observation import (
     CameraRecord,
@@ -28,6 +27,7 @@ from rekadapter.observation import (
 )
 from rekadapter.recognizer import RequestRecord
 from rekadapter.sinks.run_directory import read_run
+from rekadapter.sinks.whole_files import write_whole
 from rekadapter.types import CameraId, Reason, SubjectId
 
 SUMMARY_FILE: Final = "summary.json"
@@ -203,12 +203,7 @@ def write_summary(directory: Path, run: Run | None = None) -> Summary:
     """
     summary = summarize(run or read_run(directory))
     data = TypeAdapter(Summary).dump_json(summary, indent=2) + b"\n"
-    try:
-        (directory / SUMMARY_FILE).write_bytes(data)
-    except OSError as error:
-        raise OutputError(
-            f"{directory / SUMMARY_FILE} cannot be written: {error.strerror}"
-        ) from error
+    write_whole(directory / SUMMARY_FILE, data)
     return summary
 
 

@@ -26,6 +26,7 @@ from rekadapter.sinks.chain import sha256_of
 from rekadapter.sinks.ledger import Ledger
 from rekadapter.sinks.run_audit import RECORD_FILE, RunAudit
 from rekadapter.sinks.sink import OriginalAnswer, RunOutcome
+from rekadapter.sinks.whole_files import cannot_write, release_room, reserve_room, write_whole
 from rekadapter.types import CameraId
 
 SCHEMA_VERSION: Final = 1
@@ -52,7 +53,7 @@ class _Lines(Generic[T]):
         try:
             self._file = path.open("ab", buffering=0)
         except OSError as error:
-            raise _cannot_write(path, error) from error
+            raise cannot_write(path, error) from error
 
     def append(self, record: T) -> LineRef:
         text = self._adapter.dump_json(record)
@@ -60,7 +61,7 @@ class _Lines(Generic[T]):
         try:
             written = self._file.write(line)
         except OSError as error:
-            raise _cannot_write(self._path, error) from error
+            raise cannot_write(self._path, error) from error
         if written != len(line):
             raise OutputError(f"{self._path} took only part of a line: is the disk full?")
         self.tally.add(line)
@@ -126,8 +127,9 @@ class RunDirectory:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _cannot_write(path, error) from error
-        _write_whole(path / RUN_FILE, _json_of(record))
+            raise cannot_write(path, error) from error
+        reserve_room(path)
+        write_whole(path / RUN_FILE, _json_of(record))
         files = _Files.opened(path)
         kept = ledger or Ledger()
         directory = cls(path, record, kept, files)
@@ -154,8 +156,8 @@ class RunDirectory:
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
-            raise _cannot_write(folder, error) from error
-        _write_whole(folder / name, jpeg)
+            raise cannot_write(folder, error) from error
+        write_whole(folder / name, jpeg)
         self._faces[name] = FileState.of(jpeg)
 
     def end_track(self, track: TrackRecord) -> None:
@@ -164,9 +166,11 @@ class RunDirectory:
         self._audit.decided(line, track, picture.sha256 if picture else None)
 
     def finish(self, outcome: RunOutcome) -> None:
-        """Writes how it ended and closes the files; later requests stay in the ledger's memory."""
+        """Writes how it ended and closes the files; later requests stay in the ledger's memory.
+        A disk that ran full has room for that."""
         self.ledger.write_to(None)
         self._files.close()
+        release_room(self.path)
         self._record = replace(
             self._record,
             state=outcome.state,
@@ -177,7 +181,7 @@ class RunDirectory:
         text = _json_of(self._record)
         faces = {f"{FACES_FOLDER}/{name}": state for name, state in self._faces.items()}
         try:
-            _write_whole(self.path / RUN_FILE, text)
+            write_whole(self.path / RUN_FILE, text)
             files = {RUN_FILE: FileState.of(text), **self._files.states, **faces}
             self._audit.ended(outcome, files)
         finally:
@@ -188,6 +192,7 @@ class RunDirectory:
         self.ledger.write_to(None)
         self._files.close()
         self._audit.close()
+        release_room(self.path)
 
     def _keep_request(self, entry: LedgerEntry) -> None:
         self._files.ledger.append(entry)
@@ -305,23 +310,3 @@ def _refuse_occupied(path: Path) -> None:
 
 def _json_of(record: RunRecord) -> bytes:
     return TypeAdapter(RunRecord).dump_json(record, indent=2) + b"\n"
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """The whole file or, if the machine stops in between, the one that was there before."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-
-
-def _cannot_write(path: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"{path} cannot be written ({error.strerror}): free space there or name another directory "
-        "with --out"
-    )

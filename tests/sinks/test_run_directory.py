@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +31,7 @@ from rekadapter.observation import (
 )
 from rekadapter.recognizer import RequestRecord
 from rekadapter.sinks import Ledger, OriginalAnswer, RunDirectory, RunOutcome, read_run
+from rekadapter.sinks.audit_check import check_log
 from rekadapter.sinks.run_directory import (
     LEDGER_FILE,
     OBSERVATIONS_FILE,
@@ -35,6 +39,7 @@ from rekadapter.sinks.run_directory import (
     TRACKS_FILE,
     _Lines,
 )
+from rekadapter.sinks.whole_files import RESERVED_BYTES, RESERVED_FILE
 from rekadapter.types import (
     BoundingBox,
     CameraId,
@@ -323,3 +328,58 @@ def test_the_attribution_ends_with_its_context_even_on_an_error(tmp_path: Path) 
     directory.finish(OUTCOME)
     text = (tmp_path / LEDGER_FILE).read_text(encoding="utf-8")
     assert json.loads(text)["camera"] is None
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A disk of so many kB."""
+    mount = shutil.which("mount")
+    if mount is None or os.geteuid() != 0 or sys.platform != "linux":
+        pytest.skip("only root can make a small disk here")
+    place = tmp_path / "disk"
+    place.mkdir()
+    size = f"size={request.param}k"
+    made = subprocess.run([mount, "-t", "tmpfs", "-o", size, "tmpfs", str(place)], check=False)  # noqa: S603 our own mount
+    if made.returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)  # noqa: S603, S607 the mount made above
+
+
+def fill(directory: RunDirectory) -> None:
+    for _ in range(10_000):
+        directory.observe(KNOWN)
+
+
+@pytest.mark.parametrize("small_disk", [100, 101, 112, 160, 300], indirect=True)
+def test_a_run_that_fills_the_disk_says_so_and_can_be_read(small_disk: Path) -> None:
+    path = small_disk / "run"
+    directory = RunDirectory.create(path, RECORD)
+    with pytest.raises(OutputError):
+        fill(directory)
+    error = "the disk is full"
+    directory.finish(RunOutcome("failed", NOW, (), error))
+    run = read_run(path)
+    assert (run.record.state, run.record.error) == ("failed", error)
+    assert check_log(path).head.records > 0
+    assert not [entry.name for entry in path.iterdir() if entry.suffix == ".partial"]
+    assert not (path / RESERVED_FILE).exists()
+    assert run.observations
+
+
+@pytest.mark.parametrize("small_disk", [40], indirect=True)
+def test_a_disk_without_room_for_the_end_is_said_at_the_beginning(small_disk: Path) -> None:
+    with pytest.raises(OutputError, match="free space there"):
+        RunDirectory.create(small_disk / "run", RECORD)
+    assert not any((small_disk / "run").iterdir())
+
+
+def test_room_kept_for_the_end_is_given_back(tmp_path: Path) -> None:
+    for end in ("finish", "close"):
+        directory = RunDirectory.create(tmp_path / end, RECORD)
+        assert (tmp_path / end / RESERVED_FILE).stat().st_size == RESERVED_BYTES
+        if end == "finish":
+            directory.finish(RunOutcome("finished", NOW, (), None))
+        else:
+            directory.close()
+        assert not (tmp_path / end / RESERVED_FILE).exists()
