@@ -6,15 +6,14 @@ Credentials are not settings: AWS's own chain finds them; rekadapter neither sto
 
 from __future__ import annotations
 
-import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import platformdirs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rekadapter.errors import ConfigError
 
@@ -28,14 +27,11 @@ _NOT_SETTINGS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class BackendSettings:
-    """A named backend: its type (an entry point), its threshold if set, and the type's options.
-
-    ``threshold`` is a number on the backend's own scale, or the path of a report that chose one.
-    """
+    """A named backend: its type (an entry point), its threshold if set, and the type's options."""
 
     name: str
     type: str
-    threshold: float | str | None = None
+    threshold: float | None = None
     options: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -57,18 +53,10 @@ class Settings:
         return self.backends.get(chosen, BackendSettings(name=chosen, type=chosen))
 
 
-def _number_or_report(value: object) -> object:
-    if isinstance(value, str) and not Path(value).exists():
-        raise ValueError("is neither a number nor what `rekadapter evaluate` wrote")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("is not a finite number")
-    return value
-
-
 class _BackendTable(BaseModel):
     model_config = ConfigDict(extra="allow")
     type: str | None = None
-    threshold: Annotated[float | str | None, BeforeValidator(_number_or_report)] = None
+    threshold: float | None = Field(default=None, allow_inf_nan=False)
 
 
 class _File(BaseModel):

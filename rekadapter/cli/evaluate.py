@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -213,8 +212,6 @@ def _show(done: Done, *, as_json: bool) -> None:
         )
         for concluded in done.report.conclusions:
             remark(concluded.sentence)
-    for line in _thresholds(done):
-        remark(line)
     remark(f"report: {done.page}")
     show_head(done.head)
     if done.stopped:
@@ -234,23 +231,6 @@ def _show_rates(report: EvaluationReport) -> None:
         remark(f"1:1, {source.system}: {source.sentence}")
     for one in report.sweep.systems if report.sweep else ():
         remark(f"sweep, {one.sentence}")
-
-
-def _thresholds(done: Done) -> Iterator[str]:
-    """How to put each measured threshold to use, or that there is none to use."""
-    if done.report.run.synthetic or done.report.run.doubts:
-        return
-    for row in done.report.accuracy:
-        if not row.primary or row.chosen is None:
-            continue
-        if row.threshold is not None and row.chosen.sufficient:
-            yield (
-                f"{row.system}: use its threshold for {row.label} by --threshold "
-                f"{row.system}={done.directory}, or in rekadapter.toml, [backends.{row.system}]: "
-                f'threshold = "{done.directory}"'
-            )
-        else:
-            yield f"{row.system}: no threshold for {row.label} to use: {row.chosen.reason}"
 
 
 def _refuse_nothing(report: EvaluationReport) -> None:

@@ -17,7 +17,7 @@ from rekadapter.cli.options import (
     Thresholds,
 )
 from rekadapter.cli.output import candidate_text, print_json, print_table, score_text
-from rekadapter.cli.session import Session, show_threshold
+from rekadapter.cli.session import Session
 from rekadapter.imaging import Image
 from rekadapter.recognizer import FaceSelection, Recognizer
 from rekadapter.types import (
@@ -39,7 +39,6 @@ class ImageIdentification:
     image: str
     backend: str
     threshold: ComparisonScore
-    threshold_origin: str
     answer: Identification
 
 
@@ -68,7 +67,7 @@ def verify(
 ) -> None:
     """Tell whether two images show the same person (exit code 1: not, or no face)."""
     session: Session = context.obj
-    with session.backend(backend, thresholds=threshold or (), comparisons=True) as opened:
+    with session.backend(backend, thresholds=threshold or ()) as opened:
         answer = opened.recognizer.verify(Image.open(a), Image.open(b), threshold=opened.threshold)
     if as_json:
         print_json(answer)
@@ -85,7 +84,7 @@ def verify(
             for found in answer.comparisons
         ]
         print_table(title, ("answer", "score", "model's own score"), rows)
-        typer.echo(f"threshold: {score_text(opened.threshold)}, {opened.origin}")
+        typer.echo(f"threshold: {score_text(opened.threshold)}")
     if not answer.matched:
         raise typer.Exit(NO_MATCH)
 
@@ -105,13 +104,11 @@ def identify(
     chosen = session.gallery(gallery)
     faces = FaceSelection.LARGEST if largest else FaceSelection.ALL
     with session.backend(backend, thresholds=threshold or ()) as opened:
-        show_threshold(opened, opened.recognizer.describe_gallery(chosen))
         answers = [
             ImageIdentification(
                 str(path),
                 opened.name,
                 opened.threshold,
-                opened.origin,
                 _search(opened.recognizer, chosen, Image.open(path), faces, limit),
             )
             for path in images

@@ -27,12 +27,7 @@ from rekadapter.cli.modes import Mode, gate_of, mode_of
 from rekadapter.cli.output import remark
 from rekadapter.cli.pricing import request_price
 from rekadapter.cli.run_metrics import MetricsAddress
-from rekadapter.cli.session import (
-    OpenBackend,
-    Session,
-    refuse_unknown_names,
-    show_threshold,
-)
+from rekadapter.cli.session import OpenBackend, Session, refuse_unknown_names
 from rekadapter.cli.standbys import REMOTE_WORKERS, refuse_useless_spool, standbys
 from rekadapter.cli.watching import watched
 from rekadapter.config import Settings
@@ -231,9 +226,7 @@ def run_opened(
     with watched(uplink.ledger, uplink.pacer, request.metrics) as progress:
         for backend in backends:
             # a missing gallery or refused credentials are said before a directory is made
-            gallery = _described(backend, request.gallery)
-            show_threshold(backend, gallery)
-            request = replace(request, notes=(*request.notes, *_threshold_notes(backend, gallery)))
+            _described(backend, request.gallery)
         directory = RunDirectory.create(request.out, record_of(backends, request), uplink.ledger)
         keep_inputs(request.out, request.given, backends, feeds)
         directory.given(*GIVEN_FILES)
@@ -414,7 +407,7 @@ def _backend_record(backend: OpenBackend) -> BackendRecord:
         threshold=backend.threshold.value,
         scale=capabilities.score_scale,
         remote=capabilities.remote,
-        details={**capabilities.details, "threshold_in_force": backend.origin},
+        details=dict(capabilities.details),
     )
 
 
@@ -424,16 +417,6 @@ def _described(backend: OpenBackend, gallery: GalleryId) -> GalleryDescription:
         return backend.recognizer.describe_gallery(gallery)
     except GalleryNotFoundError as error:
         raise GalleryNotFoundError(f"{backend.name}: {error}") from error
-
-
-def _threshold_notes(backend: OpenBackend, gallery: GalleryDescription) -> Iterator[str]:
-    for warning in backend.threshold_warnings(gallery):
-        yield f"{warning[:1].upper()}{warning[1:]}."
-    if backend.measured is not None and backend.measured.search_unit == "photograph":
-        yield (
-            f"The threshold of {backend.name} was measured on photographs, one by one; how often "
-            "whole tracks are named falsely at it takes a truth to measure (--truth)."
-        )
 
 
 def _version(package: str) -> str:

@@ -40,8 +40,7 @@ Thresholds = Annotated[
     typer.Option(
         "--threshold",
         "-t",
-        help="Least score that counts as a match, on the backend's own scale: 90 or cloud=99; or "
-        "what `evaluate` wrote, for the threshold that it chose.",
+        help="Least score that counts as a match, on the backend's own scale: 90 or cloud=99.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

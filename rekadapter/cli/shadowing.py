@@ -130,10 +130,7 @@ def shadowed(
     relay = _Relay()
     settings = session.settings
     context = BackendContext(settings.data_dir, settings.cache_dir, pacer=relay, request_log=relay)
-    with (
-        session.backend(options.name, thresholds=(), context=context) as shadow,
-        ShadowLog(log) as records,
-    ):
+    with session.backend(options.name, context=context) as shadow, ShadowLog(log) as records:
         budget = _budget(session, shadow, options.limits())
         relay.send_to(budget)
         recognizer = ShadowRecognizer(

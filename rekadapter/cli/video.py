@@ -10,7 +10,7 @@ import typer
 
 from rekadapter.cli.options import AsJson, BackendName, GalleryName, Thresholds, number
 from rekadapter.cli.output import print_json, print_table, remark, score_text
-from rekadapter.cli.session import OpenBackend, Session, show_threshold
+from rekadapter.cli.session import OpenBackend, Session
 from rekadapter.errors import BackendError, StoppedError, UsageError
 from rekadapter.recognizer import VIDEO_WAIT_SECONDS, StoredVideo, stored_video_of
 from rekadapter.types import (
@@ -99,8 +99,6 @@ def _start(
     session: Session, opened: OpenBackend, video: VideoObject, gallery: str | None
 ) -> VideoJobId:
     chosen = session.gallery(gallery)
-    if opened.measured is not None:
-        show_threshold(opened, opened.recognizer.describe_gallery(chosen))
     job_id = _jobs_of(opened).start_search(video, chosen, threshold=opened.threshold)
     limit = score_text(opened.threshold)
     remark(f"job {job_id}: {video} against gallery {chosen}, threshold {limit}")

@@ -91,26 +91,6 @@ def check_log(directory: Path, *, noted: str | None = None) -> AuditFindings:
     return AuditFindings(log.head, tuple(misfits))
 
 
-def last_report_misfit(directory: Path, name: str) -> str | None:
-    """Why a report is not what the log says was written last, or None where it is. Only the chain
-    is read, and not what the report was made from.
-
-    Raises:
-        OutputError: a file cannot be read.
-    """
-    log = _Log.read(directory)
-    if log is None:
-        return f"there is no {AUDIT_FILE}"
-    if log.broken is not None:
-        return log.broken.why
-    reports = [record for _, record in log.records if isinstance(record, Reported)]
-    state = reports[-1].written.get(name) if reports else None
-    if state is None:
-        return f"it knows of no {name}"
-    misfits = [misfit.why for misfit in _compared(0, directory, name, state)]
-    return misfits[0] if misfits else None
-
-
 @dataclass(slots=True)
 class _Log:
     """A log as far as its chain holds."""
