@@ -23,15 +23,29 @@ _ENVIRONMENT: Final = ("backend", "gallery", "uplink", "data_dir", "cache_dir")
 _NOT_SETTINGS: Final = frozenset(
     {"REKADAPTER_CONFIG", "REKADAPTER_DEBUG", "REKADAPTER_LIVE_AWS", "REKADAPTER_SERVICE_KEYS"}
 )
+_ABOUT_A_REPORT: Final = frozenset({"target_fpir", "target_fmr", "accept_larger_gallery"})
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdReport:
+    """A report that a backend takes its threshold from: ``report.json`` or its directory, the row
+    to take where not the primary one, and whether a gallery of more than twice the size is fine."""
+
+    path: Path
+    target_fpir: float | None = None
+    target_fmr: float | None = None
+    accept_larger_gallery: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class BackendSettings:
-    """A named backend: its type (an entry point), its threshold if set, and the type's options."""
+    """A named backend: its type (an entry point), its threshold or the report it comes from if
+    set (never both), and the type's options."""
 
     name: str
     type: str
     threshold: float | None = None
+    threshold_report: ThresholdReport | None = None
     options: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -57,6 +71,10 @@ class _BackendTable(BaseModel):
     model_config = ConfigDict(extra="allow")
     type: str | None = None
     threshold: float | None = Field(default=None, allow_inf_nan=False)
+    threshold_from: Path | None = None
+    target_fpir: float | None = Field(default=None, gt=0, lt=1)
+    target_fmr: float | None = Field(default=None, gt=0, lt=1)
+    accept_larger_gallery: bool = False
 
 
 class _File(BaseModel):
@@ -86,6 +104,7 @@ def load_settings(
     except ValidationError as error:
         where = str(file) if file else "the environment"
         raise ConfigError(f"{where}: {explain(error)}") from error
+    beside = file.parent if file else Path()
     return Settings(
         backend=parsed.backend,
         gallery=parsed.gallery,
@@ -97,11 +116,35 @@ def load_settings(
                 name=name,
                 type=backend.type or name,
                 threshold=backend.threshold,
+                threshold_report=_threshold_report(f"{file}: 'backends.{name}'", backend, beside),
                 options=dict(backend.model_extra or {}),
             )
             for name, backend in parsed.backends.items()
         },
         file=file,
+    )
+
+
+def _threshold_report(
+    where: str, backend: _BackendTable, directory: Path
+) -> ThresholdReport | None:
+    """What a table says of the report its threshold comes from; paths start at the file's folder.
+
+    Raises:
+        ConfigError: there is a threshold too, or something about a report and no report.
+    """
+    if backend.threshold_from is None:
+        about = backend.model_fields_set & _ABOUT_A_REPORT
+        if about:
+            raise ConfigError(f"{where}: {' and '.join(sorted(about))} without threshold_from")
+        return None
+    if backend.threshold is not None:
+        raise ConfigError(f"{where}: threshold and threshold_from contradict each other: keep one")
+    return ThresholdReport(
+        directory / backend.threshold_from,
+        backend.target_fpir,
+        backend.target_fmr,
+        backend.accept_larger_gallery,
     )
 
 

@@ -27,6 +27,7 @@ exception, where there is one, is the ``__cause__``.
       . ModelCorruptError              a model file is not what its hash says
       . LicenseNotAcceptedError        the weights' licence has to be accepted first
     - VideoJobNotFoundError            no such job on a stored video
+    - ThresholdReportError             a report gives no threshold for what is asked of it
   + OutputError                        a run directory or file cannot be written
     - BrokenChainError                 a record of an audit log does not fit those before it
   + StoppedError                       the run was stopped before the request was sent
@@ -148,6 +149,11 @@ class LicenseNotAcceptedError(ModelError):
 
 class VideoJobNotFoundError(UsageError):
     """No job on a stored video of that id: never started, of another kind, or no longer kept."""
+
+
+class ThresholdReportError(UsageError):
+    """A report of an evaluation gives no threshold for this use: too little evidence, another
+    model, a changed file. There is no falling back to a default."""
 
 
 class OutputError(RekadapterError):

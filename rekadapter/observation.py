@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from rekadapter.recognizer import RequestRecord
 from rekadapter.types import (
@@ -158,8 +159,40 @@ class CameraRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasuredThreshold:
+    """What an evaluation says of a threshold that it chose: ``rate`` is what was measured of
+    ``metric`` on people it was not chosen on, between ``low`` and ``high`` (95 %); None where none
+    of them gave an error, and ``high`` is the bound. ``report`` is the report's id, ``sha256`` that
+    of its bytes, ``measured_on`` the day of its last answer. ``gallery_size``: people enrolled;
+    None of comparisons (1:1)."""
+
+    metric: Literal["FPIR", "FMR"]
+    target: float
+    rate: float | None
+    low: float
+    high: float
+    people: int
+    gallery_size: int | None
+    report: str
+    sha256: str
+    measured_on: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdOrigin:
+    """Where a threshold in force comes from. ``words`` say it to people, after the number;
+    ``warnings`` what of its use was not measured, a sentence each."""
+
+    source: Literal["shipped default", "given by hand", "measured"]
+    words: str
+    measured: MeasuredThreshold | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class BackendRecord:
-    """One backend of a run: what it was, exactly, and the threshold in force."""
+    """One backend of a run: what it was, exactly, and the threshold in force. ``threshold_origin``
+    is None in runs of before it was recorded."""
 
     name: str
     kind: str
@@ -168,6 +201,7 @@ class BackendRecord:
     scale: ScoreScale
     remote: bool
     details: Mapping[str, str] = field(default_factory=dict)
+    threshold_origin: ThresholdOrigin | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from rekadapter.cli.options import INTERRUPTED, MOST_USD, AsJson, BackendNames, 
 from rekadapter.cli.output import print_table, remark, show_head
 from rekadapter.cli.session import Session
 from rekadapter.cli.standbys import REMOTE_WORKERS
+from rekadapter.cli.threshold_line import say_how_to_use
 from rekadapter.errors import BackendError, UsageError
 from rekadapter.evaluation.brought_quality import read_quality
 from rekadapter.evaluation.dataset import Dataset, check
@@ -212,6 +213,8 @@ def _show(done: Done, *, as_json: bool) -> None:
         )
         for concluded in done.report.conclusions:
             remark(concluded.sentence)
+    if not done.stopped:
+        say_how_to_use(done.directory)
     remark(f"report: {done.page}")
     show_head(done.head)
     if done.stopped:

@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rekadapter.cli.options import (
+    AcceptLargerGallery,
     AsJson,
     BackendName,
     GalleryName,
     ImagePath,
     Limit,
     Thresholds,
+    ThresholdsFrom,
+    ThresholdTarget,
+    number,
 )
-from rekadapter.cli.output import candidate_text, print_json, print_table, score_text
-from rekadapter.cli.session import Session
+from rekadapter.cli.output import (
+    candidate_text,
+    print_json,
+    print_table,
+    score_text,
+    threshold_words,
+)
+from rekadapter.cli.session import OpenBackend, Session
+from rekadapter.cli.thresholds import ThresholdRequest
 from rekadapter.imaging import Image
+from rekadapter.observation import ThresholdOrigin
 from rekadapter.recognizer import FaceSelection, Recognizer
 from rekadapter.types import (
     ComparisonScore,
     DetectedFace,
+    FaceComparison,
     FaceIdentification,
+    FailureToAcquire,
     GalleryId,
     Identification,
     Reason,
+    VendorAnswer,
+    Verification,
 )
 
 NO_MATCH = 1
@@ -39,7 +55,32 @@ class ImageIdentification:
     image: str
     backend: str
     threshold: ComparisonScore
+    threshold_origin: ThresholdOrigin
     answer: Identification
+
+
+@dataclass(frozen=True, slots=True)
+class ImageVerification:
+    """What ``verify`` prints for programs: the backend's answer, and the threshold it went by."""
+
+    source: DetectedFace | None
+    comparisons: tuple[FaceComparison, ...]
+    failure: FailureToAcquire | None
+    original: tuple[VendorAnswer, ...]
+    threshold: ComparisonScore
+    threshold_origin: ThresholdOrigin
+
+    @classmethod
+    def of(cls, answer: Verification, opened: OpenBackend) -> ImageVerification:
+        """An answer with the threshold of the backend that gave it."""
+        return cls(
+            answer.source,
+            answer.comparisons,
+            answer.failure,
+            answer.original,
+            opened.threshold,
+            opened.threshold_origin,
+        )
 
 
 def detect(
@@ -63,14 +104,22 @@ def verify(
     b: Annotated[Path, typer.Argument(help="The other image; each face is compared.")],
     backend: BackendName = None,
     threshold: Thresholds = None,
+    threshold_from: ThresholdsFrom = None,
+    target_fmr: Annotated[
+        float | None,
+        number(
+            "--target-fmr", low=1e-9, high=0.5, about="Another row of that report than its first."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell whether two images show the same person (exit code 1: not, or no face)."""
     session: Session = context.obj
-    with session.backend(backend, thresholds=threshold or ()) as opened:
+    thresholds = ThresholdRequest.of("pairs", threshold, threshold_from, target_fmr)
+    with session.backend(backend, thresholds=thresholds) as opened:
         answer = opened.recognizer.verify(Image.open(a), Image.open(b), threshold=opened.threshold)
     if as_json:
-        print_json(answer)
+        print_json(ImageVerification.of(answer, opened))
     elif answer.failure:
         typer.echo(f"unknown: {answer.failure.detail or answer.failure.reason}")
     else:
@@ -84,7 +133,7 @@ def verify(
             for found in answer.comparisons
         ]
         print_table(title, ("answer", "score", "model's own score"), rows)
-        typer.echo(f"threshold: {score_text(opened.threshold)}")
+        _show_threshold(opened.threshold, opened.threshold_origin)
     if not answer.matched:
         raise typer.Exit(NO_MATCH)
 
@@ -95,6 +144,9 @@ def identify(
     gallery: GalleryName = None,
     backend: BackendName = None,
     threshold: Thresholds = None,
+    threshold_from: ThresholdsFrom = None,
+    target_fpir: ThresholdTarget = None,
+    accept_larger_gallery: AcceptLargerGallery = False,
     largest: Annotated[bool, typer.Option("--largest", help="Only the largest face.")] = False,
     limit: Limit = 5,
     as_json: AsJson = False,
@@ -103,12 +155,16 @@ def identify(
     session: Session = context.obj
     chosen = session.gallery(gallery)
     faces = FaceSelection.LARGEST if largest else FaceSelection.ALL
-    with session.backend(backend, thresholds=threshold or ()) as opened:
+    thresholds = ThresholdRequest.of(
+        "photographs", threshold, threshold_from, target_fpir, accept_larger_gallery
+    )
+    with session.backend(backend, thresholds=replace(thresholds, gallery=chosen)) as opened:
         answers = [
             ImageIdentification(
                 str(path),
                 opened.name,
                 opened.threshold,
+                opened.threshold_origin,
                 _search(opened.recognizer, chosen, Image.open(path), faces, limit),
             )
             for path in images
@@ -118,6 +174,7 @@ def identify(
         return
     for answer in answers:
         _show(answer)
+    _show_threshold(opened.threshold, opened.threshold_origin)
 
 
 def _search(
@@ -138,6 +195,10 @@ def _show(answer: ImageIdentification) -> None:
         rows = [("-", "unknown", answer.answer.failure.reason, "")]
     title = f"{answer.image} ({answer.backend}, threshold {score_text(answer.threshold)})"
     print_table(title, ("face", "who", "why", "best candidate"), rows)
+
+
+def _show_threshold(threshold: ComparisonScore, origin: ThresholdOrigin) -> None:
+    typer.echo(f"{threshold_words(threshold.value, origin)} (scale: {threshold.scale.name})")
 
 
 def _decision(face: FaceIdentification, threshold: ComparisonScore) -> tuple[str, str, str]:

@@ -27,8 +27,9 @@ from rekadapter.cli.modes import Mode, gate_of, mode_of
 from rekadapter.cli.output import remark
 from rekadapter.cli.pricing import request_price
 from rekadapter.cli.run_metrics import MetricsAddress
-from rekadapter.cli.session import OpenBackend, Session, refuse_unknown_names
+from rekadapter.cli.session import OpenBackend, Session
 from rekadapter.cli.standbys import REMOTE_WORKERS, refuse_useless_spool, standbys
+from rekadapter.cli.thresholds import ThresholdRequest, refuse_unknown_names
 from rekadapter.cli.watching import watched
 from rekadapter.config import Settings
 from rekadapter.errors import GalleryNotFoundError, OutputError, RekadapterError, UsageError
@@ -141,9 +142,13 @@ def remote_context(
 
 
 def run_named(
-    session: Session, names: Sequence[str | None], thresholds: Sequence[str], request: RunRequest
+    session: Session,
+    names: Sequence[str | None],
+    thresholds: ThresholdRequest,
+    request: RunRequest,
 ) -> RunResult:
     """Opens the named backends and runs the feeds through all of them."""
+    thresholds = replace(thresholds, gallery=request.gallery, modes=request.modes)
     # an outage is noticed by the rate control long before a request has used up its retries
     uplink = Uplink.capped_at(request.uplink or (AUTO if request.spool_bytes else None))
     with ExitStack() as stack:
@@ -408,6 +413,7 @@ def _backend_record(backend: OpenBackend) -> BackendRecord:
         scale=capabilities.score_scale,
         remote=capabilities.remote,
         details=dict(capabilities.details),
+        threshold_origin=backend.threshold_origin,
     )
 
 

@@ -43,6 +43,25 @@ Thresholds = Annotated[
         help="Least score that counts as a match, on the backend's own scale: 90 or cloud=99.",
     ),
 ]
+ThresholdsFrom = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--threshold-from",
+        help="The threshold that a report measured: what `evaluate` wrote, or cloud=PATH for one "
+        "backend.",
+    ),
+]
+ThresholdTarget = Annotated[
+    float | None,
+    number("--target-fpir", low=1e-9, high=0.5, about="Another row of that report than its first."),
+]
+AcceptLargerGallery = Annotated[
+    bool,
+    typer.Option(
+        "--accept-larger-gallery",
+        help="Take that threshold for a gallery of more than twice the size it was measured at.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Limit = Annotated[int, number("--limit", low=1, high=4096, about="Candidates a face.")]
 INTERRUPTED = 130

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from rekadapter.observation import ThresholdOrigin
 from rekadapter.sinks.audit import Head
 from rekadapter.types import Candidate, ComparisonScore
 
@@ -92,6 +93,12 @@ def show_head(head: Head | None) -> None:
 def score_text(score: ComparisonScore | None) -> str:
     """A score with its scale, as every score is shown."""
     return f"{score.value:.1f} ({score.scale.name})" if score else "not given"
+
+
+def threshold_words(value: float, origin: ThresholdOrigin | None) -> str:
+    """A threshold and where it comes from, as every threshold in force is shown."""
+    where = origin.words if origin else "where it comes from was not recorded"
+    return f"threshold {value:.6g}, {where}"
 
 
 def candidate_text(candidate: Candidate) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,10 +14,18 @@ from rich.progress import Progress
 
 from rekadapter.backends.rekognition.prices import PriceList
 from rekadapter.cli.jobs import stopping_at_ctrl_c
-from rekadapter.cli.options import AsJson, BackendName, Thresholds, number
-from rekadapter.cli.output import print_json, print_table, remark
+from rekadapter.cli.options import (
+    AsJson,
+    BackendName,
+    Thresholds,
+    ThresholdsFrom,
+    ThresholdTarget,
+    number,
+)
+from rekadapter.cli.output import print_json, print_table, remark, threshold_words
 from rekadapter.cli.runs import seconds_of
 from rekadapter.cli.session import OpenBackend, Session
+from rekadapter.cli.thresholds import ThresholdRequest
 from rekadapter.errors import OutputError, UsageError
 from rekadapter.feeds import load_feeds, open_feed
 from rekadapter.feeds.frames import MAX_FPS
@@ -133,6 +141,8 @@ def plan(
     ] = None,
     backend: BackendName = None,
     threshold: Thresholds = None,
+    threshold_from: ThresholdsFrom = None,
+    target_fpir: ThresholdTarget = None,
     max_calls: Annotated[
         int,
         number(
@@ -150,7 +160,8 @@ def plan(
     """How many cameras an uplink carries, at what price a month, and what is lost."""
     session: Session = context.obj
     if measure_on is not None:
-        with session.backend(backend, thresholds=threshold or ()) as opened:
+        thresholds = ThresholdRequest.of("photographs", threshold, threshold_from, target_fpir)
+        with session.backend(backend, thresholds=thresholds) as opened:
             measurement = _measured(session, opened, measure_on, max_calls)
         _show_measurement(measurement, out, as_json=as_json)
         return
@@ -297,7 +308,8 @@ def _measured(session: Session, opened: OpenBackend, dataset: Path, max_calls: i
             progress.update(task, completed=done, total=of)
 
         finder = DetectingFinder(local.recognizer)
-        return measure(opened.recognizer, opened.threshold, finder, dataset, options, show)
+        measured = measure(opened.recognizer, opened.threshold, finder, dataset, options, show)
+        return replace(measured, threshold_origin=opened.threshold_origin)
 
 
 def _show_measurement(measurement: Measurement, out: Path | None, *, as_json: bool) -> None:
@@ -325,10 +337,11 @@ def _show_measurement(measurement: Measurement, out: Path | None, *, as_json: bo
     ]
     columns = ("eyes px", "JPEG quality", "identified", "95 % between", "as another", "bytes")
     title = (
-        f"{measurement.backend} ({measurement.model}), threshold {measurement.threshold:g}, "
+        f"{measurement.backend} ({measurement.model}), threshold {measurement.threshold:.6g}, "
         f"{measurement.subjects} subjects, {measurement.probes} photographs"
     )
     print_table(title, columns, rows)
+    remark(threshold_words(measurement.threshold, measurement.threshold_origin))
     for line in measurement.left_out:
         remark(f"left out: {line}")
     best = measurement.recommended

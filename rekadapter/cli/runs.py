@@ -28,18 +28,22 @@ from rekadapter.cli.nothing import refuse_nothing
 from rekadapter.cli.options import (
     INTERRUPTED,
     MOST_USD,
+    AcceptLargerGallery,
     AsJson,
     BackendName,
     BackendNames,
     GalleryName,
     Limit,
     Thresholds,
+    ThresholdsFrom,
+    ThresholdTarget,
     number,
 )
 from rekadapter.cli.output import print_json, remark, show_head
 from rekadapter.cli.run_metrics import MetricsAddress
 from rekadapter.cli.session import Session
 from rekadapter.cli.summary import show_summary
+from rekadapter.cli.thresholds import ThresholdRequest
 from rekadapter.errors import UsageError
 from rekadapter.evaluation.loaders import Layout
 from rekadapter.evaluation.record import EVALUATION_FILE
@@ -139,6 +143,9 @@ def run(
     gallery: GalleryName = None,
     backend: BackendName = None,
     threshold: Thresholds = None,
+    threshold_from: ThresholdsFrom = None,
+    target_fpir: ThresholdTarget = None,
+    accept_larger_gallery: AcceptLargerGallery = False,
     uplink: UplinkRate = None,
     fps: Fps = None,
     out: Out = None,
@@ -169,7 +176,10 @@ def run(
         given=beforehand(truth, rules, survey, [spec.camera for spec in request.feeds]),
         spool_bytes=parse_size(spool) if spool else None,
     )
-    finish_run(jobs.run_named(session, [backend], threshold or (), request), as_json=as_json)
+    thresholds = ThresholdRequest.of(
+        "feeds", threshold, threshold_from, target_fpir, accept_larger_gallery
+    )
+    finish_run(jobs.run_named(session, [backend], thresholds, request), as_json=as_json)
 
 
 def compare(
@@ -178,6 +188,9 @@ def compare(
     gallery: GalleryName = None,
     backend: BackendNames = None,
     threshold: Thresholds = None,
+    threshold_from: ThresholdsFrom = None,
+    target_fpir: ThresholdTarget = None,
+    accept_larger_gallery: AcceptLargerGallery = False,
     uplink: UplinkRate = None,
     fps: Fps = None,
     out: Out = None,
@@ -211,7 +224,10 @@ def compare(
         given=beforehand(truth, rules, survey, [spec.camera for spec in request.feeds]),
         spool_bytes=parse_size(spool) if spool else None,
     )
-    finish_run(jobs.run_named(session, names, threshold or (), request), as_json=as_json)
+    thresholds = ThresholdRequest.of(
+        "feeds", threshold, threshold_from, target_fpir, accept_larger_gallery
+    )
+    finish_run(jobs.run_named(session, names, thresholds, request), as_json=as_json)
 
 
 def report(

@@ -15,6 +15,7 @@ from rekadapter.cli.options import MOST_USD, number
 from rekadapter.cli.output import remark
 from rekadapter.cli.pricing import request_price
 from rekadapter.cli.session import OpenBackend, Session
+from rekadapter.cli.thresholds import ThresholdRequest
 from rekadapter.errors import ConfigError, UsageError
 from rekadapter.gallery_sync import notes_file, read_notes
 from rekadapter.recognizer import BackendContext, Pacer, Recognizer, RequestLog, RequestRecord
@@ -130,14 +131,15 @@ def shadowed(
     relay = _Relay()
     settings = session.settings
     context = BackendContext(settings.data_dir, settings.cache_dir, pacer=relay, request_log=relay)
-    with session.backend(options.name, context=context) as shadow, ShadowLog(log) as records:
+    opening = session.backend(options.name, thresholds=ThresholdRequest("service"), context=context)
+    with opening as shadow, ShadowLog(log) as records:
         budget = _budget(session, shadow, options.limits())
         relay.send_to(budget)
         recognizer = ShadowRecognizer(
             primary.recognizer,
             shadow.recognizer,
             log=records,
-            settings=_settings(session, primary, shadow, options),
+            settings=_settings(primary, shadow, options),
             budget=budget,
             translate=_Counterparts(settings.data_dir, primary.name, shadow.name),
         )
@@ -205,11 +207,9 @@ def _budget(session: Session, shadow: OpenBackend, limits: BudgetLimits) -> Shad
     return ShadowBudget(limits, usd_per_request=price)
 
 
-def _settings(
-    session: Session, primary: OpenBackend, shadow: OpenBackend, options: ShadowOptions
-) -> ShadowSettings:
+def _settings(primary: OpenBackend, shadow: OpenBackend, options: ShadowOptions) -> ShadowSettings:
     """A threshold in the settings' table of the shadow decides there; see ``ShadowSettings``."""
-    set_by_user = session.settings.backend_named(shadow.name).threshold is not None
+    set_by_user = shadow.threshold_origin.source != "shipped default"
     return ShadowSettings(
         threshold=shadow.threshold if set_by_user else None,
         mirror_writes=options.mirror,

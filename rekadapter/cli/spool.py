@@ -21,6 +21,7 @@ from rekadapter.cli.pricing import request_price
 from rekadapter.cli.runs import MaxUsdPerHour, MaxUsdPerMonth, Out, finish_run
 from rekadapter.cli.session import OpenBackend, Session
 from rekadapter.cli.standbys import remove_if_empty, spool_folder, standby_of
+from rekadapter.cli.thresholds import ThresholdRequest
 from rekadapter.cli.watching import watched
 from rekadapter.draining import drain as drain_lane
 from rekadapter.draining import feeds_of
@@ -120,11 +121,12 @@ def _drained(session: Session, left: _Left, request: jobs.RunRequest) -> RunResu
         opened = stack.enter_context(
             session.backend(
                 named.name,
-                thresholds=(f"{named.threshold!r}",),
+                thresholds=ThresholdRequest("feeds", values=(f"{named.threshold!r}",)),
                 context=jobs.remote_context(session.settings, uplink, budget),
             )
         )
         _refuse_another(opened, named)
+        opened = replace(opened, origin=named.threshold_origin)
         opened.recognizer.describe_gallery(request.gallery)
         spool = stack.enter_context(Spool(left.folder, math.inf))
         _say_price(session, opened, spool)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rekadapter.cli.output import print_table, remark
+from rekadapter.cli.output import print_table, remark, threshold_words
 from rekadapter.evaluation.summary import (
     BackendTotal,
     FrameCounts,
@@ -32,6 +32,8 @@ def show_summary(summary: Summary) -> None:
     state = "going on, or killed" if summary.state == "running" else summary.state
     print_table(f"run {state}{damaged}", _COLUMNS, rows)
     for total in summary.totals:
+        origin = total.threshold_origin
+        remark(f"{total.backend}: {threshold_words(total.threshold, origin)}")
         _say_what_is_missing(total)
         if total.frames.late:
             remark(

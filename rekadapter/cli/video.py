@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated, Final
 
 import typer
 
-from rekadapter.cli.options import AsJson, BackendName, GalleryName, Thresholds, number
-from rekadapter.cli.output import print_json, print_table, remark, score_text
+from rekadapter.cli.options import (
+    AcceptLargerGallery,
+    AsJson,
+    BackendName,
+    GalleryName,
+    Thresholds,
+    ThresholdsFrom,
+    ThresholdTarget,
+    number,
+)
+from rekadapter.cli.output import print_json, print_table, remark, score_text, threshold_words
 from rekadapter.cli.session import OpenBackend, Session
+from rekadapter.cli.thresholds import ThresholdRequest
 from rekadapter.errors import BackendError, StoppedError, UsageError
 from rekadapter.recognizer import VIDEO_WAIT_SECONDS, StoredVideo, stored_video_of
 from rekadapter.types import (
     Candidate,
+    GalleryId,
     SubjectId,
     VideoJob,
     VideoJobId,
@@ -41,6 +53,9 @@ def search_video(
     gallery: GalleryName = None,
     backend: BackendName = None,
     threshold: Thresholds = None,
+    threshold_from: ThresholdsFrom = None,
+    target_fpir: ThresholdTarget = None,
+    accept_larger_gallery: AcceptLargerGallery = False,
     wait: Annotated[
         float,
         number("--wait", low=0, high=30 * 86_400, about="Seconds to wait; 0 asks once."),
@@ -56,9 +71,14 @@ def search_video(
     if (video is None) == (job is None):
         raise UsageError("name a video, s3://BUCKET/KEY, or with --job a job started before")
     place = s3_object(video) if video is not None else None
-    with session.backend(backend, thresholds=threshold or ()) as opened:
+    chosen = session.gallery(gallery) if place else None
+    thresholds = ThresholdRequest.of(
+        "video", threshold, threshold_from, target_fpir, accept_larger_gallery
+    )
+    asked = replace(thresholds, gallery=chosen) if place else None  # a job has its threshold
+    with session.backend(backend, thresholds=asked) as opened:
         jobs = _jobs_of(opened)
-        job_id = _start(session, opened, place, gallery) if place else VideoJobId(job or "")
+        job_id = _start(opened, place, chosen) if place and chosen else VideoJobId(job or "")
         try:
             found = jobs.search_result(job_id, wait_seconds=wait)
         except (BackendError, StoppedError, KeyboardInterrupt):
@@ -95,13 +115,10 @@ def _jobs_of(opened: OpenBackend) -> StoredVideo:
     return jobs
 
 
-def _start(
-    session: Session, opened: OpenBackend, video: VideoObject, gallery: str | None
-) -> VideoJobId:
-    chosen = session.gallery(gallery)
-    job_id = _jobs_of(opened).start_search(video, chosen, threshold=opened.threshold)
-    limit = score_text(opened.threshold)
-    remark(f"job {job_id}: {video} against gallery {chosen}, threshold {limit}")
+def _start(opened: OpenBackend, video: VideoObject, gallery: GalleryId) -> VideoJobId:
+    job_id = _jobs_of(opened).start_search(video, gallery, threshold=opened.threshold)
+    limit = threshold_words(opened.threshold.value, opened.threshold_origin)
+    remark(f"job {job_id}: {video} against gallery {gallery}, {limit}")
     return job_id
 
 

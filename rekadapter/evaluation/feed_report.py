@@ -46,6 +46,7 @@ from rekadapter.evaluation.results import (
     EvaluationReport,
     GallerySizeResult,
     RunResult,
+    SystemResult,
     VerdictResult,
     report_text,
 )
@@ -54,6 +55,7 @@ from rekadapter.evaluation.searches import SystemOutcomes
 from rekadapter.evaluation.statistics import Settings
 from rekadapter.evaluation.summary import cameras_of, summarize
 from rekadapter.evaluation.survey_results import SurveyResult, survey_in
+from rekadapter.evaluation.threshold_results import InForceResult
 from rekadapter.evaluation.track_names import Naming
 from rekadapter.evaluation.transits import (
     Crossing,
@@ -182,6 +184,7 @@ class _Author:
                         "exclusions": tuple(self._exclusions()),
                     }
                 ),
+                "systems": tuple(map(self._with_threshold, whole.systems)),
                 "limitations": tuple(limitations(run, self._inputs, feeds.reviews)),
                 "feeds": feeds,
                 "effort": effort_of_run(run, self._kept.log, self._inputs),
@@ -204,6 +207,19 @@ class _Author:
 
     def _of(self, system: str) -> SystemTransits | None:
         return next((one for one in self._found if one.backend.name == system), None)
+
+    def _with_threshold(self, system: SystemResult) -> SystemResult:
+        """A system with the threshold it ran with, and where that comes from."""
+        record = self._run.record
+        backend = next(one for one in record.backends if one.name == system.id)
+        mode, origin = record.settings.get(f"mode of {backend.name}"), backend.threshold_origin
+        in_force = InForceResult(
+            threshold=backend.threshold,
+            origin=origin.words if origin else "where it comes from was not recorded",
+            mode=str(mode) if mode else None,
+            warnings=origin.warnings if origin else (),
+        )
+        return system.model_copy(update={"in_force": in_force})
 
     # --- accuracy -----------------------------------------------------------------------------
 

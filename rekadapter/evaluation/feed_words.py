@@ -116,6 +116,9 @@ def limitations(
             "Thresholds were chosen on other people than they were tested on, but on the same "
             "cameras and days. Another site, season or hour needs its own measurement."
         )
+    for backend in run.record.backends:
+        for warning in backend.threshold_origin.warnings if backend.threshold_origin else ():
+            yield f"The threshold of {backend.name} comes from a measurement, but: {warning}."
     if not set(cameras_of(run)) <= set(inputs.live):
         yield (
             "Recordings were played, which wait where a camera does not: how long frames wait for "

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Final, Literal
@@ -155,8 +155,13 @@ class SystemEntry(Table):
 
         A service asked at another endpoint is another system, whatever name it goes by.
         """
-        parts = [f"{key}={self.details[key]}" for key in _IDENTIFYING if key in self.details]
+        parts = [f"{key}={value}" for key, value in identifying(self.details).items()]
         return "; ".join((self.model, *parts))
+
+
+def identifying(details: Mapping[str, str]) -> dict[str, str]:
+    """Those of a backend's details that tell its answers from another's."""
+    return {key: details[key] for key in _IDENTIFYING if key in details}
 
 
 class EvaluationRecord(Table):

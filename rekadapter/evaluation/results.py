@@ -20,6 +20,7 @@ from rekadapter.evaluation.result_base import EstimateResult as EstimateResult  
 from rekadapter.evaluation.result_base import Result as Result  # noqa: PLC0414  known from here
 from rekadapter.evaluation.survey_results import SurveyResult
 from rekadapter.evaluation.sweep_results import SweepResult
+from rekadapter.evaluation.threshold_results import InForceResult
 
 REPORT_SCHEMA_VERSION: Final = 1
 REPORT_FILE: Final = "report.json"
@@ -95,7 +96,7 @@ class DefaultThreshold(Result):
 
 
 class SystemResult(Result):
-    """A system as it was tested."""
+    """A system as it was tested. ``in_force``: of a run, the threshold it named people by."""
 
     id: str
     kind: Literal["cloud", "local"]
@@ -106,6 +107,7 @@ class SystemResult(Result):
     defaults: tuple[DefaultThreshold, ...]
     details: dict[str, str]
     terms_flags: tuple[str, ...]
+    in_force: InForceResult | None = None
 
 
 class GroupCount(Result):

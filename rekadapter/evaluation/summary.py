@@ -19,10 +19,12 @@ from pydantic import TypeAdapter
 
 from rekadapter.evaluation.integrity import doubts
 from rekadapter.observation import (
+    BackendRecord,
     CameraRecord,
     LedgerEntry,
     Observation,
     Run,
+    ThresholdOrigin,
     TrackRecord,
 )
 from rekadapter.recognizer import RequestRecord
@@ -137,7 +139,8 @@ class SummaryRow:
 
 @dataclass(frozen=True, slots=True)
 class BackendTotal:
-    """One backend over all cameras; ``housekeeping`` is its traffic for no camera (enrollment)."""
+    """One backend over all cameras; ``housekeeping`` is its traffic for no camera (enrollment).
+    ``threshold`` is the one in force, on the backend's own scale."""
 
     backend: str
     frames: FrameCounts
@@ -145,6 +148,8 @@ class BackendTotal:
     latency: Latency
     traffic: Traffic
     housekeeping: Traffic
+    threshold: float
+    threshold_origin: ThresholdOrigin | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +222,7 @@ def summarize(run: Run) -> Summary:
         state=run.record.state,
         doubts=doubts(run),
         rows=tuple(books.row(camera, name) for camera in cameras for name in backends),
-        totals=tuple(books.total(name, cameras) for name in backends),
+        totals=tuple(books.total(record, cameras) for record in run.record.backends),
         cameras=tuple(_facts(books, camera, backends) for camera in cameras),
     )
 
@@ -307,7 +312,8 @@ class _Books:
             traffic=_traffic(self.ledger.get(key, ())),
         )
 
-    def total(self, backend: str, cameras: Sequence[CameraId]) -> BackendTotal:
+    def total(self, record: BackendRecord, cameras: Sequence[CameraId]) -> BackendTotal:
+        backend = record.name
         keys = [(camera, backend) for camera in cameras]
         seen = [one for key in keys for one in self.observations.get(key, ())]
         tracks = [one for key in keys for one in self.tracks.get(key, ())]
@@ -319,6 +325,8 @@ class _Books:
             latency=_latency(seen),
             traffic=_traffic(entries),
             housekeeping=_traffic(self.ledger.get((None, backend), ())),
+            threshold=record.threshold,
+            threshold_origin=record.threshold_origin,
         )
 
     def _frames(

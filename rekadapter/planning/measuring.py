@@ -15,6 +15,7 @@ from rekadapter.gate import FaceFinder, ShotRules
 from rekadapter.gate.shots import eye_px, take_shot
 from rekadapter.imaging import Image
 from rekadapter.names import gallery_id
+from rekadapter.observation import ThresholdOrigin
 from rekadapter.recognizer import FaceSelection, Recognizer
 from rekadapter.roster import RosterPhoto, read_roster
 from rekadapter.types import (
@@ -82,7 +83,8 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What ``measure`` found, with what it was found on. ``left_out`` says which probes and why."""
+    """What ``measure`` found, with what it was found on. ``left_out`` says which probes and why.
+    ``threshold_origin``: where the threshold comes from, where somebody says it."""
 
     backend: str
     model: str
@@ -93,6 +95,7 @@ class Measurement:
     left_out: tuple[str, ...]
     cells: tuple[MeasuredCell, ...]
     recommended: Recommendation | None
+    threshold_origin: ThresholdOrigin | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,13 +41,16 @@ class FileState:
 
 @dataclass(frozen=True, slots=True)
 class SystemInForce:
-    """A backend as it was used: ``threshold`` on its own ``scale``."""
+    """A backend as it was used: ``threshold`` on its own ``scale``, where that number comes from,
+    and what of its use was not measured."""
 
     name: str
     model: str
     threshold: float
     scale: str
     details: Mapping[str, str]
+    threshold_origin: str = ""
+    threshold_warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,17 @@ def check_log(directory: Path, *, noted: str | None = None) -> AuditFindings:
     return AuditFindings(log.head, tuple(misfits))
 
 
+def last_report(directory: Path) -> Reported | None:
+    """The last record of a report in a directory's log, as far as its chain holds.
+
+    Raises:
+        OutputError: the log cannot be read.
+    """
+    log = _Log.read(directory)
+    reports = [one for _, one in log.records if isinstance(one, Reported)] if log else []
+    return reports[-1] if reports else None
+
+
 @dataclass(slots=True)
 class _Log:
     """A log as far as its chain holds."""

@@ -105,8 +105,15 @@ class RunAudit:
 
 
 def _in_force(backend: BackendRecord) -> SystemInForce:
+    origin = backend.threshold_origin
     return SystemInForce(
-        backend.name, backend.model, backend.threshold, backend.scale.name, backend.details
+        backend.name,
+        backend.model,
+        backend.threshold,
+        backend.scale.name,
+        backend.details,
+        threshold_origin=origin.words if origin else "",
+        threshold_warnings=origin.warnings if origin else (),
     )
 
 
