@@ -54,7 +54,13 @@ def in_a_folder(
 @pytest.fixture
 def report(in_a_folder: Path) -> Path:
     """An evaluation of the cloud, as it is set up."""
-    return measured(in_a_folder / "measured", entries(None, "cloud"), Measurement(pairs=True))
+    return measured(in_a_folder / "measured", entries(None, "cloud"))
+
+
+@pytest.fixture
+def compared(in_a_folder: Path) -> Path:
+    """The same with comparisons (1:1)."""
+    return measured(in_a_folder / "compared", entries(None, "cloud"), Measurement(pairs=True))
 
 
 def settle(folder: Path, line: str) -> None:
@@ -103,9 +109,9 @@ def test_what_was_not_measured_is_not_said_to_be(
 
 
 def test_verify_goes_by_the_threshold_of_comparisons(
-    report: Path, capsys: pytest.CaptureFixture[str]
+    compared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["verify", "door/1.jpg", "door/3.jpg", "--threshold-from", str(report)]
+    command = ["verify", "door/1.jpg", "door/3.jpg", "--threshold-from", str(compared)]
     assert run(command) == 0
     shown = capsys.readouterr()
     assert ", for FMR 1 %, report " in shown.out
@@ -256,8 +262,8 @@ def test_a_report_on_the_command_line_wins_over_the_number_of_the_settings(
     assert f"threshold 49.1462, {MEASURED}" in capsys.readouterr().out
 
 
-def test_a_target_in_the_settings_is_of_its_own_purpose(in_a_folder: Path, report: Path) -> None:
-    settle(in_a_folder, f'threshold_from = "{report}"\ntarget_fpir = 0.15\ntarget_fmr = 0.01')
+def test_a_target_in_the_settings_is_of_its_own_purpose(in_a_folder: Path, compared: Path) -> None:
+    settle(in_a_folder, f'threshold_from = "{compared}"\ntarget_fpir = 0.15\ntarget_fmr = 0.01')
     session = Session.start(None)
     found = {}
     for request in (ThresholdRequest("photographs"), ThresholdRequest("pairs")):

@@ -211,24 +211,25 @@ def _system(given: GivenReport, use: SystemInUse) -> SystemResult:
     """The system of that name, else the only one of the same type and model."""
     systems = given.report.systems
     by_name = [one for one in systems if one.id == use.name]
-    alike = [one for one in systems if not _differences(one, use)]
+    alike = [one for one in systems if not _differences(given, one, use)]
     found = by_name or alike
     if len(found) == 1:
         return found[0]
-    names = ", ".join(f"{one.id} ({one.backend}, {one.model})" for one in found or systems)
     if not found:
+        others = ", ".join(
+            f"{one.id} ({'; '.join(_differences(given, one, use))})" for one in systems
+        )
         raise ThresholdReportError(
-            f"{given.path} has not measured {use.name} ({use.type}, {use.capabilities.model}), "
-            f"only {names}: evaluate {use.name}"
+            f"{given.path} has not measured {use.name}, only others: {others}. Evaluate {use.name}"
         )
     raise ThresholdReportError(
-        f"{given.path} has several systems that are what {use.name} is: {names}; name the backend "
-        "as one of them"
+        f"{given.path} has several systems that are what {use.name} is: "
+        f"{', '.join(one.id for one in found)}; name the backend as one of them"
     )
 
 
 def _refuse_another(given: GivenReport, measured: SystemResult, use: SystemInUse) -> None:
-    differences = _differences(measured, use)
+    differences = _differences(given, measured, use)
     if differences:
         raise ThresholdReportError(
             f"{given.path} measured another {measured.id} than the one in use: "
@@ -237,11 +238,12 @@ def _refuse_another(given: GivenReport, measured: SystemResult, use: SystemInUse
         )
 
 
-def _differences(measured: SystemResult, use: SystemInUse) -> list[str]:
-    """What of a system is not as it was measured; none: the threshold means the same."""
+def _differences(given: GivenReport, measured: SystemResult, use: SystemInUse) -> list[str]:
+    """What of a system is not as it was measured; none: the threshold means the same. A report of a
+    run holds a backend's name and not its type."""
     now = use.capabilities
     pairs = [("model", measured.model, now.model), ("scale", measured.scale, now.score_scale.name)]
-    if measured.backend != now.backend:  # a run names the backend's own word, a test its type
+    if given.report.feeds is None:
         pairs.insert(0, ("type", measured.backend, use.type))
     then, here = identifying(measured.details), identifying(now.details)
     pairs += [(key, then.get(key, "-"), here.get(key, "-")) for key in sorted({*then, *here})]

@@ -13,14 +13,21 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from rekadapter.cli.evaluation_estimate import entry_of
-from rekadapter.cli.evaluation_job import written
 from rekadapter.cli.session import Session
 from rekadapter.evaluation.answers import ANSWERS_FILE, AnswerStore
-from rekadapter.evaluation.evaluate import SESSIONS_FILE, SessionRecord, StoredEvaluation
-from rekadapter.evaluation.evaluation_audit import EvaluationAudit
+from rekadapter.evaluation.evaluate import (
+    SESSIONS_FILE,
+    SessionRecord,
+    StoredEvaluation,
+    write_report,
+)
+from rekadapter.evaluation.evaluation_audit import SOURCES, EvaluationAudit
 from rekadapter.evaluation.record import SystemEntry, write_record
+from rekadapter.evaluation.results import REPORT_FILE
 from rekadapter.evaluation.rules import OneToOne, Rules
 from rekadapter.evaluation.synthetic import ScoreModel, SearchDesign
+from rekadapter.sinks.audit import Reported, states_of
+from rekadapter.sinks.audit_report import note_report
 from rekadapter.testing.comparisons import with_compared_pairs
 from rekadapter.testing.evaluations import START, made_up_evaluation
 
@@ -63,7 +70,7 @@ def entries(config: Path | None, *names: str) -> list[SystemEntry]:
 def measured(
     directory: Path, systems: Sequence[SystemEntry], what: Measurement | None = None
 ) -> Path:
-    """An evaluation's directory, with its report."""
+    """An evaluation's directory with its report, but without the page: drawing takes longest."""
     what = what or Measurement()
     stored = _stored(systems, what)
     write_record(directory, stored.record)
@@ -72,7 +79,9 @@ def measured(
             _answers(directory, stored, what, audit)
     else:
         _answers(directory, stored, what, None)
-    written(directory, stopped=False)
+    report = write_report(directory)
+    states = states_of(directory, SOURCES), states_of(directory, (REPORT_FILE,))
+    note_report(directory, Reported("test", *states), report.run.doubts)
     return directory
 
 

@@ -190,7 +190,7 @@ def test_a_threshold_of_searches_is_none_for_comparisons(directory: Path) -> Non
             changed(memory(), details={"embedder_sha256": "f" * 64}),
             "embedder_sha256 - then, ffff",
         ),
-        (changed(replace(memory(), type="other"), backend="other"), "type memory then, other now"),
+        (replace(memory(), type="other"), "type memory then, other now"),
     ],
     ids=["model", "scale", "weights", "type"],
 )
@@ -205,7 +205,7 @@ def test_another_system_than_the_one_measured_is_refused(
 def test_a_system_that_was_not_measured_names_those_that_were(directory: Path) -> None:
     report = read_threshold_report(directory)
     stranger = changed(replace(memory(), name="onprem"), model="memory-2")
-    with pytest.raises(ThresholdReportError, match=r"has not measured onprem .* only memory"):
+    with pytest.raises(ThresholdReportError, match=r"has not measured onprem, .*memory \(model"):
         measured_threshold(report, stranger, Purpose.SEARCH)
 
 
@@ -388,6 +388,14 @@ def test_a_run_in_another_mode_than_the_one_measured_is_said(
     said = list(warnings_of(report, found, ThresholdUse("feeds", mode), MEASURED_ON))
     assert len(said) == (0 if says is None else 1)
     assert all(one.startswith(str(says)) for one in said)
+
+
+def test_a_run_is_known_by_its_model_under_any_name(directory: Path) -> None:
+    report = read_threshold_report(directory)
+    found = measured_threshold(report, memory(), Purpose.SEARCH)
+    feeds, _ = as_of_feeds(report, found, "track")
+    renamed = replace(memory(), name="onprem", type="other")
+    assert measured_threshold(feeds, renamed, Purpose.SEARCH).value == found.value
 
 
 def as_of_feeds(
