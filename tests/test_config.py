@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rekadapter.config import load_settings
+from rekadapter.config import ThresholdReport, load_settings
 from rekadapter.errors import ConfigError
 
 FILE = """
@@ -64,6 +64,11 @@ def test_an_empty_variable_is_no_setting(directory: Path) -> None:
         ("[backends.cloud]\nthreshold = nan", r"'backends\.cloud\.threshold'"),
         ("backend = ", "not valid TOML"),
         ("backends = 'local'", "'backends'"),
+        ("[backends.cloud]\nthreshold_from = 3", r"'backends\.cloud\.threshold_from'"),
+        ("[backends.cloud]\nthreshold_from = 'a'\nthreshold = 9", "contradict each other"),
+        ("[backends.cloud]\nthreshold_from = 'a'\ntarget_fpir = 1", r"target_fpir'.*less than 1"),
+        ("[backends.cloud]\ntarget_fpir = 0.1", "target_fpir without threshold_from"),
+        ("[backends.cloud]\naccept_larger_gallery = true", "without threshold_from"),
     ],
 )
 def test_what_is_wrong_in_the_file_is_named(tmp_path: Path, text: str, complaint: str) -> None:
@@ -82,3 +87,19 @@ def test_an_unknown_variable_is_an_error(tmp_path: Path) -> None:
 def test_a_named_file_has_to_exist(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"missing\.toml"):
         load_settings({"REKADAPTER_CONFIG": str(tmp_path / "missing.toml")}, directory=tmp_path)
+
+
+def test_a_report_is_looked_for_from_the_settings_folder_on(tmp_path: Path) -> None:
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    file = folder / "mine.toml"
+    file.write_text("[backends.local]\nthreshold_from = 'site'\ntarget_fpir = 0.003\nthreads = 2\n")
+    local = load_settings({}, config=file).backend_named("local")
+    assert local.threshold_report == ThresholdReport(folder / "site", target_fpir=0.003)
+    assert dict(local.options) == {"threads": 2}
+
+
+def test_a_report_elsewhere_is_named_in_full(tmp_path: Path) -> None:
+    (tmp_path / "rekadapter.toml").write_text("[backends.local]\nthreshold_from = '/srv/site'\n")
+    report = load_settings({}, directory=tmp_path).backend_named("local").threshold_report
+    assert report == ThresholdReport(Path("/srv/site"))

@@ -12,6 +12,7 @@ import pytest
 from rekadapter.backends.memory import MemoryRecognizer
 from rekadapter.cli import run
 from rekadapter.cli.session import Session
+from rekadapter.cli.shadowing import ShadowOptions, shadowed
 from rekadapter.cli.thresholds import ThresholdRequest
 from rekadapter.imaging import encode_jpeg
 from rekadapter.rekognition_api.server import ServiceServer, create_app
@@ -284,6 +285,24 @@ def test_a_path_with_an_equals_sign_is_given_with_its_backend(
 ) -> None:
     odd = report.rename(in_a_folder / "a=b")
     assert run(["identify", "door/1.jpg", "--threshold-from", f"cloud={odd}"]) == 0
+
+
+def test_a_shadow_decides_by_the_threshold_measured_for_it(
+    in_a_folder: Path, report: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settle(in_a_folder, f'threshold_from = "{report.name}"\n[backends.memory]\nthreshold = 90')
+    session, log = Session.start(None), in_a_folder / "shadow.jsonl"
+    options = ShadowOptions("cloud", log, usd_per_hour=1)
+    with session.backend("memory") as primary:
+        primary.recognizer.create_gallery(STAFF)
+        primary.recognizer.enroll(STAFF, portrait("ann"), subject=SubjectId("ann"))
+        with shadowed(session, primary, options) as recognizer:
+            recognizer.identify(STAFF, portrait("ann"), threshold=primary.threshold)
+    assert "how large the galleries are is not known" in capsys.readouterr().err
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    (pair,) = [one for one in records if one["record"] == "pair"]
+    assert pair["primary"]["threshold"] == 90
+    assert pair["shadow"]["threshold"] == pytest.approx(49.1462, abs=1e-4)
 
 
 # --- a backend of this machine ----------------------------------------------------------------
