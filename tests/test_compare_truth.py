@@ -85,7 +85,9 @@ def test_a_truth_given_afterwards_counts_every_transit_and_asks_nothing(
 ) -> None:
     before = (finished / "observations.jsonl").read_bytes()
     assert run(["report", str(finished), "--truth", str(truth)]) == 0
-    assert "Transits, at the thresholds in force" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "Transits, at the thresholds in force" in shown.out
+    assert shown.err.count("no threshold to use: ") == 2, "one absent person chooses none"
     feeds = report_in(finished).feeds
     assert feeds is not None
     for row in feeds.transits:

@@ -43,6 +43,7 @@ from rekadapter.cli.output import print_json, remark, show_head
 from rekadapter.cli.run_metrics import MetricsAddress
 from rekadapter.cli.session import Session
 from rekadapter.cli.summary import show_summary
+from rekadapter.cli.threshold_line import say_how_to_use
 from rekadapter.cli.thresholds import ThresholdRequest
 from rekadapter.errors import UsageError
 from rekadapter.evaluation.loaders import Layout
@@ -352,5 +353,7 @@ def _show(result: RunResult, *, as_json: bool) -> None:
         said_of = feeds and (feeds.truth or (reviews and reviews.decisions))
         if len(result.evaluation.systems) > 1 or said_of:
             show_findings(result.evaluation)
+        if feeds and feeds.truth:
+            say_how_to_use(result.directory)
     remark(f"report: {result.report}")
     show_head(result.head)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rekadapter.backends.memory import MemoryRecognizer
 from rekadapter.errors import UsageError
 from rekadapter.evaluation.decision_page import evaluation_html
 from rekadapter.evaluation.feed_inputs import FeedInputs
@@ -19,11 +20,18 @@ from rekadapter.evaluation.feed_report import Kept, feed_report
 from rekadapter.evaluation.result_base import EstimateResult
 from rekadapter.evaluation.results import EvaluationReport, report_text
 from rekadapter.evaluation.rules import Rules
+from rekadapter.evaluation.threshold_report import (
+    Purpose,
+    SystemInUse,
+    measured_threshold,
+    read_threshold_report,
+)
+from rekadapter.evaluation.threshold_use import ThresholdUse, warnings_of
 from rekadapter.evaluation.track_names import Naming, track_scores
 from rekadapter.evaluation.truth import TransitEntry, Truth, read_truth
 from rekadapter.gate import clear_score
 from rekadapter.observation import CandidateRecord, Decision, Observation, Run
-from rekadapter.testing.runs import RunBuilder, Transit, local_backend, remote_backend
+from rekadapter.testing.runs import START, RunBuilder, Transit, local_backend, remote_backend
 from rekadapter.tracking import DecisionRules, decide
 from rekadapter.types import (
     BoundingBox,
@@ -34,6 +42,8 @@ from rekadapter.types import (
     EnrolledFace,
     FaceId,
     FaceIdentification,
+    GalleryDescription,
+    GalleryId,
     ImageId,
     Reason,
     SubjectId,
@@ -355,6 +365,30 @@ def test_with_enough_people_the_report_gives_figures_and_compares() -> None:
     gates = {(one.gate, one.system): one.result for one in report.verdicts}
     # its threshold rests on too few false alerts to fail it for its misses
     assert gates["accuracy", "rekognition"] == "not enough evidence"
+
+
+def test_a_threshold_measured_on_feeds_is_taken_into_use_for_feeds(tmp_path: Path) -> None:
+    made = crowd(enrolled=30, absent=300)
+    rules = Rules(target_fpir=0.1, targets=(0.1,), resamples=100, permutations=99)
+    report = report_of(made.run, made.truth, rules)
+    (tmp_path / "report.json").write_text(report_text(report), encoding="utf-8")
+    capabilities = replace(
+        MemoryRecognizer().capabilities,
+        model=LOCAL.model,
+        score_scale=LOCAL.scale,
+        details=LOCAL.details,
+    )
+    given_report = read_threshold_report(tmp_path)
+    here = SystemInUse("local", "local", capabilities)
+    found = measured_threshold(given_report, here, Purpose.SEARCH)
+    row = next(one for one in report.accuracy if one.system == "local" and one.primary)
+    assert found.value == row.threshold
+    assert found.measured.gallery_size == 30
+    use = ThresholdUse("feeds", "frame", GalleryDescription(GalleryId("staff"), 45, LOCAL.model))
+    no_log, larger, mode = warnings_of(given_report, found, use, START.date())
+    assert no_log.startswith("no audit log")
+    assert "holds 45 faces and the threshold was measured at 30" in larger
+    assert mode == "in which mode it was measured is not known; this run is in mode frame"
 
 
 def test_false_alerts_a_day_have_an_exact_interval_or_a_bound_or_a_refusal() -> None:

@@ -69,6 +69,10 @@ def test_a_drain_is_a_run_of_its_own_that_says_what_was_late(
     assert left.record.cameras[0].dropped == {"cloud": {"spooled": waiting}}
     assert late.record.cameras[0].processed == {"cloud": waiting}
     assert late.record.settings["spool of run"] == left.record.run_id
+    origins = [one.record.backends[0].threshold_origin for one in (left, late)]
+    assert origins[0] == origins[1]
+    assert origins[0] is not None
+    assert origins[0].source == "shipped default"
     frames = [{seen.frame for seen in one.observations} for one in (left, late)]
     assert not frames[0] & frames[1]
     assert len(frames[0] | frames[1]) == PEOPLE
