@@ -31,7 +31,7 @@ SALT_FILE: Final = "evaluation-salt"
 _SCHEMA: Final = 1
 _IDENTIFYING: Final = (
     "region", "endpoint", "pack", "detector_sha256", "embedder_sha256", "detection_threshold",
-    "detection_size", "face size",
+    "detection_size", "cosine_threshold", "face size",
 )  # fmt: skip
 """details of a backend that tell its answers from another's"""
 

@@ -190,9 +190,13 @@ def test_a_threshold_of_searches_is_none_for_comparisons(directory: Path) -> Non
             changed(memory(), details={"embedder_sha256": "f" * 64}),
             "embedder_sha256 - then, ffff",
         ),
+        (
+            changed(memory(), details={"cosine_threshold": "0.3"}),
+            "cosine_threshold - then, 0.3 now",
+        ),
         (replace(memory(), type="other"), "type memory then, other now"),
     ],
-    ids=["model", "scale", "weights", "type"],
+    ids=["model", "scale", "weights", "bent-scale", "type"],
 )
 def test_another_system_than_the_one_measured_is_refused(
     directory: Path, use: SystemInUse, complaint: str

@@ -11,6 +11,7 @@ import pytest
 from rekadapter.backends.local import open_local
 from rekadapter.backends.local.sessions import SessionSettings
 from rekadapter.errors import ModelCorruptError, ModelNotAvailableError
+from rekadapter.evaluation.record import identifying
 from rekadapter.imaging import Image
 from rekadapter.recognizer import BackendContext, Recognizer
 from rekadapter.types import GalleryId, SubjectId
@@ -108,3 +109,4 @@ def test_the_users_own_models_serve_a_whole_gallery(recognizer: Recognizer) -> N
     assert best.raw_score.value == pytest.approx(1)
     assert best.raw_score.scale.higher_is_closer
     assert recognizer.capabilities.model.startswith("custom ")
+    assert "cosine_threshold" in identifying(recognizer.capabilities.details)

@@ -120,6 +120,9 @@ def open_recognizer(
         manifest = manifest_of(settings.pack)
         details["detector_sha256"] = manifest.detector.sha256
         details["embedder_sha256"] = manifest.embedder.sha256
+    if settings.cosine_threshold is not None:
+        # it bends the scale: the same similarity stands for another cosine
+        details["cosine_threshold"] = f"{settings.cosine_threshold!r}"
     store = SqliteGalleryStore(directory.expanduser())
     return LocalRecognizer(models, store, capabilities_of(name, models, details))
 
