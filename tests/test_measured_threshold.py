@@ -230,9 +230,10 @@ def test_accepting_it_may_stand_in_the_settings(
         (["--threshold-from", "clowd=measured"], "no backend 'clowd' is used here"),
         (["--threshold-from", "nowhere"], "no report can be read at nowhere"),
         (["--target-fpir", "0.1"], "give --threshold-from"),
+        (["--accept-larger-gallery"], "give --threshold-from"),
         (["--threshold-from", "measured", "--target-fpir", "0.02"], "only at 15 %, 10 %, 1 %"),
     ],
-    ids=["both", "misspelt", "no-report", "target-alone", "no-row"],
+    ids=["both", "misspelt", "no-report", "target-alone", "accepted-alone", "no-row"],
 )
 def test_flags_that_make_no_sense_are_one_clear_line(
     report: Path, flags: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
@@ -272,6 +273,16 @@ def test_a_target_in_the_settings_is_of_its_own_purpose(in_a_folder: Path, compa
             assert opened.threshold_origin.measured is not None
             found[opened.threshold_origin.measured.metric] = opened.threshold_origin.measured.target
     assert found == {"FPIR": 0.15, "FMR": 0.01}
+
+
+def test_of_two_backends_one_may_take_a_row_of_a_report(in_a_folder: Path, report: Path) -> None:
+    settle(in_a_folder, "[backends.memory]\nthreshold = 90")
+    request = ThresholdRequest("photographs", reports=(f"cloud={report}",), target=0.15)
+    session, both = Session.start(None), ("cloud", "memory")
+    with session.backend("cloud", thresholds=request, among=both) as opened:
+        assert opened.threshold_origin.words.startswith("for FPIR 15 %")
+    with session.backend("memory", thresholds=request, among=both) as opened:
+        assert (opened.threshold.value, opened.threshold_origin.source) == (90, "given by hand")
 
 
 def test_what_needs_no_threshold_reads_no_report(in_a_folder: Path) -> None:

@@ -70,9 +70,10 @@ class Session:
         ``among`` are all backends that the command uses, where there are more than this one.
         """
         chosen = self.settings.backend_named(name)
-        used = [self.settings.backend_named(one).name for one in among or (name,)]
         if thresholds is not None:
-            thresholds.refuse_unknown_names(used)
+            thresholds.refuse_useless(
+                [self.settings.backend_named(one) for one in among or (name,)]
+            )
         given = context or BackendContext(self.settings.data_dir, self.settings.cache_dir)
         recognizer = open_backend(chosen.name, chosen.type, chosen.options, given)
         try:

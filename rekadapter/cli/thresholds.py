@@ -69,14 +69,22 @@ class ThresholdRequest:
             accept_larger_gallery=accept_larger_gallery,
         )
 
-    def refuse_unknown_names(self, names: Sequence[str]) -> None:
-        """A backend misspelt in a flag would be left out silently.
+    def refuse_useless(self, used: Sequence[BackendSettings]) -> None:
+        """A flag that changes nothing would be left out silently.
 
         Raises:
-            UsageError: a flag names a backend that is not in use.
+            UsageError: a flag names a backend that is not in use, or speaks of a report where no
+                backend takes its threshold from one.
         """
+        names = [one.name for one in used]
         refuse_unknown_names("--threshold", self.values, names)
         refuse_unknown_names("--threshold-from", self.reports, names)
+        about_a_report = self.target is not None or self.accept_larger_gallery
+        if about_a_report and not self.reports and not any(one.threshold_report for one in used):
+            raise UsageError(
+                "--target-... and --accept-larger-gallery speak of a report that a threshold comes "
+                "from: give --threshold-from"
+            )
 
     def in_force(self, chosen: BackendSettings, recognizer: Recognizer) -> ThresholdInForce:
         """A flag wins over the settings, and those over the shipped default. A report that gives no
@@ -102,11 +110,6 @@ class ThresholdRequest:
             )
         if report is not None:
             return self._measured(chosen, recognizer, report)
-        if self.target is not None:
-            raise UsageError(
-                f"a target picks a row of a report, and {chosen.name} takes its threshold from "
-                "none: give --threshold-from"
-            )
         return without_report(chosen, recognizer.capabilities)
 
     def _report(self, chosen: BackendSettings) -> ThresholdReport | None:
