@@ -16,11 +16,12 @@ from rekadapter.cli.standbys import REMOTE_WORKERS
 from rekadapter.cli.threshold_line import say_how_to_use
 from rekadapter.errors import BackendError, UsageError
 from rekadapter.evaluation.brought_quality import read_quality
-from rekadapter.evaluation.dataset import Dataset, check
+from rekadapter.evaluation.dataset import CheckedDataset, Dataset, check
 from rekadapter.evaluation.loaders import Layout, Loaded, load
 from rekadapter.evaluation.pair_planner import pair_needs
 from rekadapter.evaluation.planner import PlanRequest, Side, plan, reach, tested_share
 from rekadapter.evaluation.rates import share
+from rekadapter.evaluation.record import PhotographQuality
 from rekadapter.evaluation.results import EvaluationReport, report_text
 from rekadapter.evaluation.rules import Rules, parse_rules, read_toml
 from rekadapter.evaluation.runner import Options
@@ -130,7 +131,7 @@ def evaluate(
         workers=workers,
         pairs=pairs,
         sweep=sweep,
-        quality=read_quality(quality, checked) if quality else (),
+        quality=_brought(quality, checked) if quality else (),
         options=Options(uuid.uuid4().hex[:12], retry_failed, keep_gallery),
     )
     done = job.run()
@@ -139,6 +140,12 @@ def evaluate(
 
 
 # --- before the first question ----------------------------------------------------------------
+
+
+def _brought(file: Path, checked: CheckedDataset) -> tuple[PhotographQuality, ...]:
+    brought = read_quality(file, checked)
+    remark(f"{file}: {brought.sentence}")
+    return brought.photographs
 
 
 def _moved(rules: Rules, target_fpir: float | None, seed: int | None) -> Rules:

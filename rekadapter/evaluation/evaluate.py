@@ -212,7 +212,8 @@ def assembled(
 def _run(stored: StoredEvaluation, used: Sequence[StoredAnswer], answers: str) -> RunResult:
     record = stored.record
     times = sorted(one.answered_at for one in used)
-    identity = hashlib.sha256(f"{record.protocol_sha256}{answers}".encode()).hexdigest()
+    parts = f"{record.protocol_sha256}{answers}{record.quality_sha256 or ''}"
+    identity = hashlib.sha256(parts.encode()).hexdigest()
     return RunResult(
         id=identity[:16],
         tool_version=record.tool_version,
@@ -222,6 +223,7 @@ def _run(stored: StoredEvaluation, used: Sequence[StoredAnswer], answers: str) -
         input_sha256=record.input_sha256,
         protocol_sha256=record.protocol_sha256,
         answers_sha256=answers,
+        quality_sha256=record.quality_sha256,
         synthetic=record.synthetic,
         doubts=stored.damage,
     )

@@ -200,6 +200,13 @@ class EvaluationRecord(Table):
         return hashlib.sha256(fixed.encode()).hexdigest()
 
     @property
+    def quality_sha256(self) -> str | None:
+        """Digest of what somebody else measured of the photographs; None where nobody did."""
+        if not self.quality:
+            return None
+        return _sha256(one.model_dump_json() for one in self.quality)
+
+    @property
     def split_sha256(self) -> str:
         """Digest of who chooses thresholds and who tests them."""
         return _sha256(f"{one.side}\x00{one.id}" for one in self.people)
@@ -345,7 +352,8 @@ def photographs_of(
 def write_record(directory: Path, record: EvaluationRecord) -> Path:
     """Writes ``evaluation.json``; a directory of another evaluation is refused.
 
-    Rules, governance, and systems may change between sittings: answers stay what they are.
+    Rules, governance, and systems may change between sittings: answers stay what they are. What was
+    measured of the photographs stays too, until it is brought anew.
 
     Raises:
         UsageError: the directory holds an evaluation of other people or photographs.
@@ -358,6 +366,8 @@ def write_record(directory: Path, record: EvaluationRecord) -> Path:
             raise UsageError(
                 f"{directory} holds an evaluation of other photographs: give another --out"
             )
+        kept = record.quality or before.quality
+        record = record.model_copy(update={"quality": kept})
     return write_text(path, record.model_dump_json(indent=1) + "\n")
 
 

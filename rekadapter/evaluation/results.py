@@ -35,9 +35,10 @@ Outcome = Literal["pass", "fail", "not enough evidence"]
 
 
 class RunResult(Result):
-    """Where the figures come from. ``id`` is a digest of protocol and answers; times are those of
-    the first and last stored answer. ``doubts``: what is not as the audit log says it was; where
-    there is one, do not rely on any figure."""
+    """Where the figures come from. ``id`` is a digest of protocol, answers, and what was brought of
+    the photographs' quality (``quality_sha256``, None without); times are those of the first and
+    last stored answer. ``doubts``: what is not as the audit log says it was; where there is one, do
+    not rely on any figure."""
 
     id: str
     tool_version: str
@@ -47,6 +48,7 @@ class RunResult(Result):
     input_sha256: str
     protocol_sha256: str
     answers_sha256: str
+    quality_sha256: str | None = None
     synthetic: bool
     doubts: tuple[str, ...] = ()
 
