@@ -45,8 +45,9 @@ from rekadapter.evaluation.wording import dollars, megabytes
 
 PAGE_FILE: Final = "report.html"
 _TEMPLATES: Final = "rekadapter.evaluation"
-_MOST_MEASURES_SHOWN: Final = 6
-"""of quality, with figure and tables (about 40 kB each); report.json has all"""
+_MOST_BROUGHT_SHOWN: Final = 4
+"""measures of quality, the first ones of the file, with figure and tables (about 40 kB each);
+report.json has all"""
 
 
 def write_page(directory: Path, report: EvaluationReport) -> Path:
@@ -76,7 +77,8 @@ def evaluation_html(report: EvaluationReport) -> str:
             det=_det(report, names),
             sizes=_sizes(report, names),
             sweep_plot=_sweep_plot(report, names),
-            discards=tuple(_discards(report, names)),
+            discards=(discards := tuple(_discards(report, names))),
+            discards_untold=_untold(report, discards),
             only_pairs=report.one_to_one is not None and report.one_to_one.only,
             comparison_det=_comparison_det(report, names),
             comparison_top=_comparison_top(report),
@@ -267,16 +269,23 @@ class _Discard:
 def _discards(report: EvaluationReport, names: Sequence[str]) -> Iterator[_Discard]:
     """By measure, the systems' own first; a file with dozens of measures shows its first ones."""
     measures = list(dict.fromkeys((one.measure, one.source) for one in report.discard))
-    measures.sort(key=lambda one: one[1] == "brought")
-    for number, (measure, source) in enumerate(measures[:_MOST_MEASURES_SHOWN]):
-        own = [one for one in report.discard if (one.measure, one.source) == (measure, source)]
+    own = [one for one in measures if one[1] == "system"]
+    brought = [one for one in measures if one[1] == "brought"]
+    for number, (measure, source) in enumerate([*own, *brought[:_MOST_BROUGHT_SHOWN]]):
+        rows = [one for one in report.discard if (one.measure, one.source) == (measure, source)]
         lines = [
             DiscardLine(names.index(one.system), tuple((p.refused, p.fnir) for p in one.points))
-            for one in own
+            for one in rows
         ]
         alt = "Misses of what is left against the share refused; the table below gives the points."
         plot = _svg(discard_plot(lines, key=f"discard-{number}", alt=alt))
-        yield _Discard(measure, source, plot, tuple(own))
+        yield _Discard(measure, source, plot, tuple(rows))
+
+
+def _untold(report: EvaluationReport, told: Sequence[_Discard]) -> tuple[DiscardResult, ...]:
+    """What has no table on the page: a sentence each."""
+    shown = [one for part in told for one in part.systems]
+    return tuple(one for one in report.discard if one not in shown)
 
 
 def _comparison_det(report: EvaluationReport, names: Sequence[str]) -> Markup | None:

@@ -3,10 +3,14 @@
 The curve: FNIR of the mated searches that are left once the worst x % by a measure of quality are
 refused, at the system's own threshold (Grother and Tabassi, IEEE TPAMI 29 (2007), section 5, draw
 it as error against rejection). A picture without a measure, such as one in which no face was found,
-is worse than any other. Pictures as good as the worst one kept are kept too.
+is worse than any other, and all of them go before the first of the others, however many they are:
+no gate can keep some and refuse some. Pictures as good as the worst one kept are kept too.
 
 A quality gate does not make anybody found: beside the rate of what is left stands the rate of all,
 in which a picture refused is a miss.
+
+Whether refusing helps is asked of every system by every measure, so the answers are corrected for
+their number (Holm): among twenty measures that are noise one looks helpful at 5 %.
 """
 
 from __future__ import annotations
@@ -21,7 +25,14 @@ import numpy as np
 
 from rekadapter.evaluation.accuracy import row_in_force, settings_of
 from rekadapter.evaluation.answers import SearchedFace
-from rekadapter.evaluation.discard_results import DiscardGroup, DiscardPoint, DiscardResult
+from rekadapter.evaluation.demographics import PeopleByGroup, chance_of_spread
+from rekadapter.evaluation.differences import holm
+from rekadapter.evaluation.discard_results import (
+    DiscardGroup,
+    DiscardPoint,
+    DiscardResult,
+    DiscardSpread,
+)
 from rekadapter.evaluation.metrics import (
     ANY_RANK,
     fnir,
@@ -31,7 +42,7 @@ from rekadapter.evaluation.metrics import (
     known_rate,
     search_table,
 )
-from rekadapter.evaluation.outcomes import SearchOutcome
+from rekadapter.evaluation.outcomes import GroupLabel, SearchOutcome
 from rekadapter.evaluation.rates import percent
 from rekadapter.evaluation.record import EvaluationRecord
 from rekadapter.evaluation.result_base import EstimateResult
@@ -47,6 +58,7 @@ from rekadapter.evaluation.statistics import (
     batches,
     estimate_rate,
     refused,
+    tally_people,
     too_few_people,
 )
 
@@ -73,15 +85,18 @@ def discard_sections(
     record: EvaluationRecord,
     systems: Sequence[SystemOutcomes],
     accuracy: Sequence[AccuracyResult],
-) -> Iterator[DiscardResult]:
+) -> tuple[DiscardResult, ...]:
     """Each system by each measure that is known of any of its mated searches."""
     measures = (*_OF_SYSTEMS, *_brought(record))
-    for system in systems:
-        row = row_in_force(system.entry.name, accuracy)
-        for measure in measures:
-            searches = _Searches(record, system, row, measure)
-            if searches.known:
-                yield searches.result()
+    rows = [row_in_force(system.entry.name, accuracy) for system in systems]
+    found = [
+        _Searches(record, system, row, measure)
+        for system, row in zip(systems, rows, strict=True)
+        for measure in measures
+    ]
+    asked = [one for one in found if one.known]
+    answers = judged([one.gain() for one in asked], settings_of(record).level)
+    return tuple(one.result(answer) for one, answer in zip(asked, answers, strict=True))
 
 
 # --- measures ---------------------------------------------------------------------------------
@@ -114,9 +129,9 @@ _OF_SYSTEMS: Final = (
 
 
 def _brought(record: EvaluationRecord) -> Iterator[Measure]:
-    """Measures from the user's own file; more is better, as in ISO/IEC 29794-5's scale."""
+    """Measures from the user's own file, in its order; more is better, as in ISO/IEC 29794-5."""
     values = {one.sha256: one.values for one in record.quality}
-    for name in sorted({name for own in values.values() for name in own}):
+    for name in dict.fromkeys(name for own in values.values() for name in own):
         yield Measure(name, "brought", 1, _lookup(values, name))
 
 
@@ -166,9 +181,9 @@ class _Searches:
         values = [value for one in members if (value := self._measure.value(one)) is not None]
         return max((self._measure.sign * value for value in values), default=-math.inf)
 
-    def result(self) -> DiscardResult:
-        gain = self._gain()
-        verdict = _verdict(gain)
+    def result(self, answer: Answer) -> DiscardResult:
+        without = np.isneginf(self._quality)
+        shares = tuple(self._groups())
         return DiscardResult(
             system=self._system.entry.name,
             measure=self._measure.name,
@@ -177,19 +192,23 @@ class _Searches:
             label=self._row.label,
             threshold=self._threshold,
             searches=len(self._mated),
-            without=int(np.isneginf(self._quality).sum()),
+            without=int(without.sum()),
+            without_missed=int(self._missed.errors[without].sum()),
             points=tuple(self._point(share) for share in SHARES),
             gain_at=GAIN_AT,
-            gain=EstimateResult.of(gain),
-            verdict=verdict,
-            sentence=_sentence(self._system.entry.name, self._measure.name, verdict, gain),
-            groups=tuple(self._groups()),
+            gain=EstimateResult.of(answer.gain.estimate),
+            p_value=answer.gain.p_value,
+            p_holm=answer.p_holm,
+            verdict=answer.verdict,
+            sentence=_sentence(self._system.entry.name, self._measure.name, answer),
+            groups=shares,
+            spreads=tuple(self._spreads(shares)),
         )
 
     # --- the curve ----------------------------------------------------------------------------
 
     def _point(self, share: float) -> DiscardPoint:
-        cut = _cut(self._quality, share)
+        cut = worst_kept(self._quality, share)
         kept = self._quality >= cut
         left = Trials(self._missed.errors[kept], self._missed.people[kept])
         of_all = Trials(self._missed.errors | ~kept, self._missed.people)
@@ -199,7 +218,7 @@ class _Searches:
         return DiscardPoint(
             asked=share,
             refused=float(np.mean(~kept)),
-            kept_from=None if math.isinf(cut) else self._measure.sign * cut,
+            kept_from=None if kept.all() else self._measure.sign * cut,
             fnir=self._estimate(left, self._missed_unknown),
             missed_of_all=self._estimate(of_all, self._missed_unknown),
             fpir=self._estimate(alarmed, self._alarmed_unknown),
@@ -211,43 +230,111 @@ class _Searches:
 
     # --- what it helps ------------------------------------------------------------------------
 
-    def _gain(self) -> Estimate:
+    def gain(self) -> Gain:
+        """What refusing helps, among the searches whose measure is known."""
         known = np.isfinite(self._quality)
         trials = Trials(self._missed.errors[known], self._missed.people[known])
         quality = self._quality[known]
         if self._missed_unknown:
             people = int(np.unique(trials.people).size)
-            return refused(trials.errors.size, None, people, self._missed_unknown)
-        return gain_of(trials, quality >= _cut(quality, GAIN_AT), self._settings)
+            return Gain(refused(trials.errors.size, None, people, self._missed_unknown), None)
+        return gain_of(trials, quality >= worst_kept(quality, GAIN_AT), self._settings)
 
     # --- whom it hides ------------------------------------------------------------------------
 
     def _groups(self) -> Iterator[DiscardGroup]:
-        gone = self._quality < _cut(self._quality, GAIN_AT)
+        trials = self._refusals()
         labels = sorted({label for one in self._mated for label in one.groups}, key=str)
         for label in labels:
             own = np.array([label in one.groups for one in self._mated], dtype=np.bool_)
-            trials = Trials(gone[own], self._missed.people[own])
-            shown = np.unique(trials.people).size >= SUPPRESS_BELOW
-            share = estimate_rate(trials, self._settings) if shown else None
+            part = Trials(trials.errors[own], trials.people[own])
+            shown = np.unique(part.people).size >= SUPPRESS_BELOW
+            share = estimate_rate(part, self._settings) if shown else None
             yield DiscardGroup(
                 attribute=label.attribute,
                 group=label.value,
                 refused=EstimateResult.of(share) if share else None,
             )
 
+    def _refusals(self) -> Trials:
+        """The searches refused at ``GAIN_AT``, as errors."""
+        return Trials(self._quality < worst_kept(self._quality, GAIN_AT), self._missed.people)
 
-def _cut(quality: FloatArray, share: float) -> float:
-    """The quality of the worst search kept where ``share`` of them may go."""
+    def _spreads(self, shares: Sequence[DiscardGroup]) -> Iterator[DiscardSpread]:
+        """By attribute: whether groups lie further apart than chance would put them."""
+        told = {name: self._told(shares, name) for name in {one.attribute: None for one in shares}}
+        found = {name: self._chance(name, tuple(own)) for name, own in told.items()}
+        adjusted = iter(holm([p for p in found.values() if p is not None]))
+        for name, p_value in found.items():
+            p_holm = None if p_value is None else next(adjusted)
+            apart = p_holm is not None and p_holm < 1 - self._settings.level
+            yield DiscardSpread(
+                attribute=name,
+                chance_p=p_value,
+                p_holm=p_holm,
+                finding=self._apart(name, told[name]) if apart else "",
+            )
+
+    def _told(self, shares: Sequence[DiscardGroup], attribute: str) -> dict[str, float]:
+        """Shares refused of the groups of an attribute, of enough people each."""
+        least = self._settings.evidence.min_people
+        own = ((one.group, one.refused) for one in shares if one.attribute == attribute)
+        return {g: (e.errors or 0) / e.n for g, e in own if e is not None and e.people >= least}
+
+    def _chance(self, attribute: str, told: Sequence[str]) -> float | None:
+        """The permutation p-value over some groups of an attribute."""
+        codes = {GroupLabel(attribute, group): code for code, group in enumerate(told)}
+        group = [next((codes[g] for g in one.groups if g in codes), -1) for one in self._mated]
+        coded = np.array(group, dtype=np.intp)
+        refusals, own = self._refusals(), coded >= 0
+        trials = Trials(refusals.errors[own], refusals.people[own])
+        _, first = np.unique(trials.people, return_index=True)
+        tally = tally_people(trials)
+        people = PeopleByGroup(tally.errors, tally.trials, coded[own][first])
+        return chance_of_spread(people, self._settings)
+
+    def _apart(self, attribute: str, told: Mapping[str, float]) -> str:
+        least, most = min(told, key=lambda one: told[one]), max(told, key=lambda one: told[one])
+        start = _start(self._system.entry.name, self._measure.name)
+        more, less = percent(told[most]), percent(told[least])
+        return (
+            f"{start}: {more} of {attribute} {most} go and {less} of {least}, further apart than "
+            "chance puts them"
+        )
+
+
+def worst_kept(quality: FloatArray, share: float) -> float:
+    """The quality of the worst search kept where ``share`` of them may go, or minus infinity: all.
+
+    Args:
+        quality: of each search (n,), higher is better; minus infinity where it is not known. Where
+            any search goes, all of these go. One search at least has a known quality.
+        share: 0 to below 1.
+    """
     ordered = np.sort(quality)
-    return float(ordered[min(math.floor(share * ordered.size + 1e-9), ordered.size - 1)])
+    place = min(math.floor(share * ordered.size + 1e-9), ordered.size - 1)
+    if not place:
+        return -math.inf
+    unknown = int(np.isneginf(ordered).sum())
+    return float(ordered[min(max(place, unknown), ordered.size - 1)])
 
 
 # --- the difference ---------------------------------------------------------------------------
 
 
-def gain_of(trials: Trials, kept: BoolArray, settings: Settings) -> Estimate:
-    """The error rate of the trials kept minus that of all: below 0 where refusing helps.
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """The error rate of what is left minus that of all: below 0 where refusing helps.
+
+    ``p_value`` (two-sided) tests that refusing changes nothing; None where the data are too few.
+    """
+
+    estimate: Estimate
+    p_value: float | None
+
+
+def gain_of(trials: Trials, kept: BoolArray, settings: Settings) -> Gain:
+    """What refusing does to the error rate of what is left.
 
     The interval is plus or minus z standard errors over resampled people, each with all trials of
     theirs. The cut is not drawn again: it is a property of pictures and not of errors. One more
@@ -257,34 +344,40 @@ def gain_of(trials: Trials, kept: BoolArray, settings: Settings) -> Estimate:
     Args:
         trials: all trials.
         kept: bool (n,), those that are left.
+        settings: level, seed, evidence.
     """
     people = int(np.unique(trials.people).size)
     n, gone = int(kept.size), int((trials.errors & ~kept).sum())
-    if people < settings.evidence.min_people:
-        return refused(n, gone, people, too_few_people(people, settings.evidence))
     wrong = int(trials.errors.sum())
-    if not wrong or not kept.any() or kept.all():
-        reason = "nobody was missed" if not wrong else "no picture is worse than the others"
-        return refused(n, gone, people, reason)
+    reason = _no_gain(people, wrong, kept, settings)
+    if reason:
+        return Gain(refused(n, gone, people, reason), None)
     value = float(trials.errors[kept].mean() - trials.errors.mean())
     spread = _resampled_gains(trials, kept, settings)
     error = math.sqrt(float(np.nanvar(spread)) + 2 / int(kept.sum()) ** 2)
-    reach = NormalDist().inv_cdf(0.5 + settings.level / 2) * error
+    normal = NormalDist()
+    reach = normal.inv_cdf(0.5 + settings.level / 2) * error
+    low, high = max(-1.0, value - reach), min(1.0, value + reach)
     enough = wrong >= settings.evidence.min_errors
-    return Estimate(
+    estimate = Estimate(
         value=value,
         n=n,
         errors=gone,
         people=people,
-        ci=Interval(
-            max(-1.0, value - reach),
-            min(1.0, value + reach),
-            settings.level,
-            "resampled people, normal",
-        ),
+        ci=Interval(low, high, settings.level, "resampled people, normal"),
         sufficient=enough,
         reason="" if enough else f"only {wrong} misses in all",
     )
+    return Gain(estimate, 2 * normal.cdf(-abs(value) / error) if enough else None)
+
+
+def _no_gain(people: int, wrong: int, kept: BoolArray, settings: Settings) -> str:
+    """Why there is nothing to compare; empty where there is."""
+    if people < settings.evidence.min_people:
+        return too_few_people(people, settings.evidence)
+    if not wrong:
+        return "nobody was missed"
+    return "no picture is worse than the others" if kept.all() or not kept.any() else ""
 
 
 def _resampled_gains(trials: Trials, kept: BoolArray, settings: Settings) -> FloatArray:
@@ -308,22 +401,56 @@ def _resampled_gains(trials: Trials, kept: BoolArray, settings: Settings) -> Flo
     return np.concatenate(found)
 
 
+# --- in words ---------------------------------------------------------------------------------
+
 _Verdict = Literal["fewer misses", "more misses", "no difference shown", "not enough evidence"]
 
 
-def _verdict(gain: Estimate) -> _Verdict:
-    if gain.ci is None or not gain.sufficient:
-        return "not enough evidence"
-    if gain.ci.high < 0:
-        return "fewer misses"
-    return "more misses" if gain.ci.low > 0 else "no difference shown"
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A gain judged among ``asked`` others; ``by_chance``: alone it would have shown something."""
+
+    gain: Gain
+    p_holm: float | None
+    verdict: _Verdict
+    by_chance: bool
+    asked: int
 
 
-def _sentence(system: str, measure: str, verdict: _Verdict, gain: Estimate) -> str:
-    start = f"{system}, without the worst {percent(GAIN_AT)} by {measure}"
+def judged(gains: Sequence[Gain], level: float) -> list[Answer]:
+    """What each gain says, given how many were looked at (Holm): the chance that any of them is
+    called a difference where there is none stays at 1 - ``level``."""
+    p_values = [one.p_value for one in gains if one.p_value is not None]
+    adjusted = iter(holm(p_values))
+    return [
+        _judged(one, None if one.p_value is None else next(adjusted), 1 - level, len(p_values))
+        for one in gains
+    ]
+
+
+def _judged(gain: Gain, p_holm: float | None, limit: float, asked: int) -> Answer:
+    if gain.p_value is None or p_holm is None:
+        return Answer(gain, None, "not enough evidence", by_chance=False, asked=asked)
+    if p_holm >= limit:
+        alone = gain.p_value < limit
+        return Answer(gain, p_holm, "no difference shown", by_chance=alone, asked=asked)
+    fewer = (gain.estimate.value or 0.0) < 0
+    verdict: _Verdict = "fewer misses" if fewer else "more misses"
+    return Answer(gain, p_holm, verdict, by_chance=False, asked=asked)
+
+
+def _start(system: str, measure: str) -> str:
+    return f"{system}, without the worst {percent(GAIN_AT)} by {measure}"
+
+
+def _sentence(system: str, measure: str, answer: Answer) -> str:
+    gain = answer.gain.estimate
+    start = _start(system, measure)
     if gain.value is None or gain.ci is None:
-        return f"{start}: not known ({gain.reason})"
+        return f"{start}: not enough evidence ({gain.reason})"
     low, high = 100 * gain.ci.low, 100 * gain.ci.high
     points = f"{100 * gain.value:+.2g} points, {low:+.2g} to {high:+.2g}"
     doubt = f"; {gain.reason}" if gain.reason else ""
-    return f"{start}: {verdict} among what is left ({points}{doubt})"
+    if answer.by_chance:
+        doubt = f"; among {answer.asked} such questions one may look so by chance"
+    return f"{start}: {answer.verdict} among what is left ({points}{doubt})"

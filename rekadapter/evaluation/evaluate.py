@@ -166,7 +166,7 @@ def evaluated(stored: StoredEvaluation) -> EvaluationReport:
     sittings = [Sitting(one.session, one.started_at) for one in stored.sessions]
     enrolled = [answer for system in systems for answer in system.enroll_answers]
     effort = effort_of_evaluation(record, sittings, [*enrolled, *used])
-    return whole.model_copy(update={"discard": tuple(refusing), "effort": effort})
+    return whole.model_copy(update={"discard": refusing, "effort": effort})
 
 
 def assembled(
