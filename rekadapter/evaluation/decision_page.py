@@ -258,7 +258,7 @@ def _sweep_plot(report: EvaluationReport, names: Sequence[str]) -> Markup | None
 
 @dataclass(frozen=True, slots=True)
 class _Discard:
-    """Every system by one measure of quality, and their figure."""
+    """Every system by one measure of quality, and their figure; None for too few people."""
 
     measure: str
     source: str

@@ -377,7 +377,7 @@ def _no_gain(people: int, wrong: int, kept: BoolArray, settings: Settings) -> st
         return too_few_people(people, settings.evidence)
     if not wrong:
         return "nobody was missed"
-    return "no picture is worse than the others" if kept.all() or not kept.any() else ""
+    return "more pictures tie as the worst than may go" if kept.all() or not kept.any() else ""
 
 
 def _resampled_gains(trials: Trials, kept: BoolArray, settings: Settings) -> FloatArray:

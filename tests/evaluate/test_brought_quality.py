@@ -167,7 +167,7 @@ def test_the_command_brings_it_into_the_report(
     assert run([*command, "--quality", str(file)]) == 0
     report = json.loads((out / "report.json").read_text())
     assert {(d["measure"], d["source"]) for d in report["discard"]} >= {("focus", "brought")}
-    assert "<bdi>focus</bdi>" in (out / "report.html").read_text()
+    assert "by focus: not enough evidence" in (out / "report.html").read_text()
 
 
 def test_it_stays_with_the_evaluation_until_it_is_brought_anew(

@@ -166,9 +166,15 @@ def test_shares_further_apart_than_chance_are_a_finding(report: EvaluationReport
 
 
 def test_twelve_people_are_refused() -> None:
-    curve = of(evaluated(made_up(mated=12, captures=3)), "sees")
+    few = evaluated(made_up(mated=12, captures=3))
+    curve = of(few, "sees")
     assert curve.verdict == "not enough evidence"
     assert all(point.fnir.value is None for point in curve.points)
+    assert not any(spread.finding for spread in curve.spreads)
+    page = evaluation_html(as_stored(few))
+    assert curve.sentence in page
+    assert "No curve and no table where every figure is refused" in page
+    assert "Refused by" not in page
 
 
 def test_what_somebody_else_measured_serves_every_system(
@@ -295,10 +301,10 @@ def test_the_gain_is_the_rate_of_what_is_left_minus_that_of_all() -> None:
     [
         (12, 6, 3, "12 people are too few"),
         (40, 0, 8, "nobody was missed"),
-        (40, 6, 0, "no picture is worse than the others"),
+        (40, 6, 0, "more pictures tie as the worst than may go"),
         (40, 6, 8, "only 6 misses in all"),
     ],
-    ids=["few people", "no miss", "no worse", "few misses"],
+    ids=["few people", "no miss", "all tie", "few misses"],
 )
 def test_what_the_data_cannot_tell_has_no_verdict(
     people: int, wrong: int, gone: int, reason: str
