@@ -1,7 +1,7 @@
 """Error versus discard: what refusing the worst pictures would help, and whom it would hide.
 
 The curve: FNIR of the mated searches that are left once the worst x % by a measure of quality are
-refused, at the system's own threshold (Grother and Tabassi, IEEE TPAMI 29 (2007), section 5, draw
+refused, at the system's own threshold (Grother and Tabassi, IEEE TPAMI 29 (2007), draw
 it as error against rejection). A picture without a measure, such as one in which no face was found,
 is worse than any other, and all of them go before the first of the others, however many they are:
 no gate can keep some and refuse some. Pictures as good as the worst one kept are kept too.
