@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from rekadapter.errors import OutputError
 from rekadapter.evaluation.accuracy import AccuracySections, accuracy_sections, default_thresholds
 from rekadapter.evaluation.answers import ANSWERS_FILE, StoredAnswer, latest, read_answers
+from rekadapter.evaluation.clauses import clauses
 from rekadapter.evaluation.comparisons import comparisons_of
 from rekadapter.evaluation.cost import cost_section
 from rekadapter.evaluation.decision import decision
@@ -205,6 +206,7 @@ def assembled(
         governance=tuple(seen.governance),
         anchors=ANCHORS,
         limitations=tuple(_limitations(record)),
+        clauses=() if record.only_pairs else tuple(clauses(record, tuple(seen.governance))),
         survey=seen.survey,
     )
 

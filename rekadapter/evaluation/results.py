@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from pydantic import JsonValue
 
+from rekadapter.evaluation.clause_results import ClauseResult
 from rekadapter.evaluation.discard_results import DiscardResult
 from rekadapter.evaluation.effort_results import EffortResult
 from rekadapter.evaluation.feed_results import FeedsResult
@@ -528,6 +529,7 @@ class EvaluationReport(Result):
     governance: tuple[GovernanceField, ...]
     anchors: tuple[AnchorResult, ...]
     limitations: tuple[str, ...]
+    clauses: tuple[ClauseResult, ...] = ()
     feeds: FeedsResult | None = None
     effort: EffortResult | None = None
     survey: SurveyResult | None = None
