@@ -243,15 +243,18 @@ def _sweep_plot(report: EvaluationReport, names: Sequence[str]) -> Markup | None
     section = report.sweep
     if section is None:
         return None
-    lines = [
-        SweepLine(
-            index=names.index(one.system),
-            points=tuple(
-                (point.eye_px, point.fnir) for point in one.points if point.eye_px is not None
-            ),
+    streams = list(dict.fromkeys(one.stream for one in section.systems))
+    lines = []
+    for one in section.systems:
+        index = names.index(one.system)
+        points = ((point.eye_px, point.fnir) for point in one.points)
+        lines.append(
+            SweepLine(
+                index=index,
+                points=tuple((px, fnir) for px, fnir in points if px is not None),
+                style=index if len(streams) == 1 else streams.index(one.stream),
+            )
         )
-        for one in section.systems
-    ]
     alt = "Misses against pixels between the eyes; the table below gives the points."
     return _svg(sweep_plot(lines, section.max_fnir, key="sweep", alt=alt))
 
@@ -274,7 +277,9 @@ def _discards(report: EvaluationReport, names: Sequence[str]) -> Iterator[_Disca
     for number, (measure, source) in enumerate([*own, *brought[:_MOST_BROUGHT_SHOWN]]):
         rows = [one for one in report.discard if (one.measure, one.source) == (measure, source)]
         lines = [
-            DiscardLine(names.index(one.system), tuple((p.refused, p.fnir) for p in one.points))
+            DiscardLine(
+                names.index(one.system), tuple((100 * p.refused, p.fnir) for p in one.points)
+            )
             for one in rows
         ]
         alt = "Misses of what is left against the share refused; the table below gives the points."

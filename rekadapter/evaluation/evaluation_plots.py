@@ -163,10 +163,12 @@ def size_plot(lines: Sequence[SizeLine], *, key: str, alt: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class SweepLine:
-    """Misses of one system by pixels between the eyes."""
+    """Misses of one system by pixels between the eyes; ``style`` numbers the stream that coded the
+    pictures, and is that of the system where there is but one."""
 
     index: int
     points: tuple[tuple[float, EstimateResult], ...]
+    style: int
 
 
 def sweep_plot(lines: Sequence[SweepLine], limit: float, *, key: str, alt: str) -> str | None:
@@ -182,7 +184,7 @@ def sweep_plot(lines: Sequence[SweepLine], limit: float, *, key: str, alt: str) 
         axes.set_xscale("log")
         axes.axhline(100 * limit, color=QUIET, linewidth=1.0)
         for line in shown:
-            _estimates(axes, line.index, line.points, lambda x, index: x * (1 + 0.012 * index))
+            _estimates(axes, line, lambda x, index: x * (1 + 0.012 * index))
         sizes = sorted({size for line in shown for size, _ in line.points})
         axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
         axes.set_xticks([], minor=True)
@@ -193,23 +195,20 @@ def sweep_plot(lines: Sequence[SweepLine], limit: float, *, key: str, alt: str) 
 
 
 def _estimates(
-    axes: Axes,
-    index: int,
-    points: Sequence[tuple[float, EstimateResult]],
-    nudged: Callable[[float, int], float],
+    axes: Axes, line: SweepLine | DiscardLine, nudged: Callable[[float, int], float]
 ) -> None:
     """A system's rates as a line, with intervals set side by side; a triangle is a bound."""
-    color = color_of(index)
-    placed = [(x, e, place) for x, e in points if (place := _place(e)) is not None]
+    color = color_of(line.index)
+    placed = [(x, e, place) for x, e in line.points if (place := _place(e)) is not None]
     axes.plot(
         [x for x, _, _ in placed],
         [100 * place for _, _, place in placed],
         color=color,
-        linestyle=style_of(index),
+        linestyle=style_of(line.style),
         linewidth=1.8,
     )
     for x, estimate, place in placed:
-        beside = nudged(x, index)
+        beside = nudged(x, line.index + line.style)
         if estimate.ci is not None:
             ends = [100 * estimate.ci.lo, 100 * estimate.ci.hi]
             axes.plot([beside] * 2, ends, color=color, linewidth=1.1, alpha=0.8)
@@ -228,10 +227,14 @@ def _place(estimate: EstimateResult) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class DiscardLine:
-    """Misses of one system among what is left, by the share of pictures refused."""
+    """Misses of one system among what is left, by the share of pictures refused, in percent."""
 
     index: int
     points: tuple[tuple[float, EstimateResult], ...]
+
+    @property
+    def style(self) -> int:
+        return self.index
 
 
 def discard_plot(lines: Sequence[DiscardLine], *, key: str, alt: str) -> str | None:
@@ -243,8 +246,7 @@ def discard_plot(lines: Sequence[DiscardLine], *, key: str, alt: str) -> str | N
     with drawing(key) as figure:
         axes = plot_axes(figure, "worst pictures refused, %", "misses: FNIR, %")
         for line in shown:
-            percents = ((100 * refused, estimate) for refused, estimate in line.points)
-            _estimates(axes, line.index, tuple(percents), lambda x, index: x + 0.35 * index)
+            _estimates(axes, line, lambda x, index: x + 0.35 * index)
         axes.set_ylim(0, None)
         axes.grid(visible=True, axis="y", color=FAINT, linewidth=0.6)
         axes.set_axisbelow(True)

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
@@ -23,12 +23,13 @@ from rekadapter.evaluation.dataset import CheckedDataset, CheckedSample, Dataset
 from rekadapter.evaluation.outcomes import GroupLabel, PersonId
 from rekadapter.evaluation.pair_split import PeoplePair, split_pairs
 from rekadapter.evaluation.protocol import Person, SplitRule, split_people
-from rekadapter.evaluation.rules import Rules, Table
+from rekadapter.evaluation.rules import Rules, SweepStream, Table
 from rekadapter.sinks.whole_files import write_whole
 
 EVALUATION_FILE: Final = "evaluation.json"
 SALT_FILE: Final = "evaluation-salt"
 _SCHEMA: Final = 1
+_NOT_FIXED: Final = ("systems", "tool_version", "warnings", "quality")
 _IDENTIFYING: Final = (
     "region", "endpoint", "pack", "detector_sha256", "embedder_sha256", "detection_threshold",
     "detection_size", "cosine_threshold", "face size",
@@ -105,6 +106,7 @@ class SweepPlan(Table):
     min_side_px: int
     finder: str
     measured: tuple[MeasuredEyes, ...]
+    streams: tuple[SweepStream, ...] = ()
 
 
 class PhotographQuality(Table):
@@ -196,7 +198,12 @@ class EvaluationRecord(Table):
     def protocol_sha256(self) -> str:
         """Digest of everything fixed beforehand, but for the systems, the program's version, and
         what was measured of the pictures: that may be brought later and decides nothing."""
-        fixed = self.model_dump_json(exclude={"systems", "tool_version", "warnings", "quality"})
+        left_out: dict[str, Any] = dict.fromkeys(_NOT_FIXED, True)
+        if not self.rules.sweep.streams:  # as it was before there were any
+            left_out["rules"] = {"sweep": {"streams"}}
+        if self.sweep is not None and not self.sweep.streams:
+            left_out["sweep"] = {"streams"}
+        fixed = self.model_dump_json(exclude=left_out)
         return hashlib.sha256(fixed.encode()).hexdigest()
 
     @property

@@ -51,12 +51,29 @@ class OneToOne(Table):
         return tuple(sorted({*self.targets, self.target_fmr}, reverse=True))
 
 
+class SweepStream(Table):
+    """A camera's stream that the sweep codes its pictures as: even sides, as video has them."""
+
+    codec: Literal["h264", "hevc", "mjpeg"] = "h264"
+    kbps: float = Field(ge=16, le=200_000, allow_inf_nan=False)
+    width: int = Field(default=1920, ge=64, le=7680, multiple_of=2)
+    height: int = Field(default=1080, ge=64, le=4320, multiple_of=2)
+    fps: float = Field(default=25, ge=1, le=60, allow_inf_nan=False)
+
+    @property
+    def words(self) -> str:
+        """How tables name it."""
+        return f"{self.codec} {self.width}x{self.height}, {self.fps:g}/s, {self.kbps:g} kbit/s"
+
+
 class Sweep(Table):
-    """The resolution sweep: pixels between the eyes to try, JPEG quality, and the share of misses
-    that a camera may cost (without one, ``requirements.max_fnir``)."""
+    """The resolution sweep: pixels between the eyes to try, JPEG quality, the streams to code the
+    pictures as besides, and the share of misses that a camera may cost (without one,
+    ``requirements.max_fnir``)."""
 
     eye_px: tuple[Annotated[float, Field(ge=4, le=400)], ...] = (120, 80, 60, 40, 30, 20, 15, 10)
     quality: int = Field(default=80, ge=20, le=95)
+    streams: tuple[SweepStream, ...] = Field(default=(), max_length=8)
     max_fnir: Share | None = None
 
 

@@ -26,6 +26,7 @@ from rekadapter.evaluation.rates import percent
 from rekadapter.evaluation.record import EvaluationRecord, SweepPlan
 from rekadapter.evaluation.result_base import EstimateResult
 from rekadapter.evaluation.results import AccuracyResult, CameraResult
+from rekadapter.evaluation.rules import SweepStream
 from rekadapter.evaluation.searches import Answers, SystemOutcomes, outcomes_of
 from rekadapter.evaluation.statistics import (
     Evidence,
@@ -34,7 +35,7 @@ from rekadapter.evaluation.statistics import (
     verdict_at_most,
 )
 from rekadapter.evaluation.survey_results import SurveyResult
-from rekadapter.evaluation.sweep_plan import at_level, cohort, levels
+from rekadapter.evaluation.sweep_plan import SweepStep, at_step, cohort, levels, steps
 from rekadapter.evaluation.sweep_results import (
     SweepCamera,
     SweepPoint,
@@ -45,25 +46,27 @@ from rekadapter.evaluation.sweep_results import (
 
 @dataclass(frozen=True, slots=True)
 class SweptSearches:
-    """Every system's searches at one size; ``answers`` are those of the smaller photographs."""
+    """Every system's searches at one step (None: as the photographs are); ``answers`` are those of
+    the smaller photographs."""
 
-    eye_px: float | None
+    step: SweepStep | None
     systems: tuple[SystemOutcomes, ...]
 
     @property
     def answers(self) -> tuple[StoredAnswer, ...]:
-        if self.eye_px is None:
+        if self.step is None:
             return ()  # the photographs as they are count with the other searches
         return tuple(one.answer for system in self.systems for one in system.answered)
 
 
 def swept_searches(record: EvaluationRecord, answers: Answers) -> tuple[SweptSearches, ...]:
-    """The searches of a sweep, as they are first, then by size; empty where none is planned."""
+    """The searches of a sweep, as they are first, then by stream and size; empty where none is
+    planned."""
     if record.sweep is None:
         return ()
     return tuple(
-        SweptSearches(level, outcomes_of(at_level(record, level), answers))
-        for level in (None, *levels(record.sweep))
+        SweptSearches(step, outcomes_of(at_step(record, step), answers))
+        for step in (None, *steps(record.sweep))
     )
 
 
@@ -80,7 +83,9 @@ def sweep_section(
         return None
     photographs = cohort(record)
     rows = [row_in_force(entry.name, accuracy) for entry in record.systems]
-    curves = tuple(_curve(record, swept, row) for row in rows)
+    curves = tuple(
+        _curve(record, swept, row, stream) for row in rows for stream in (None, *plan.streams)
+    )
     return SweepResult(
         max_fnir=_limit(record),
         limit_stated=bool({"sweep.max_fnir", "requirements.max_fnir"} & {*record.stated}),
@@ -110,22 +115,28 @@ def _limit(record: EvaluationRecord) -> float:
 
 
 def _curve(
-    record: EvaluationRecord, swept: Sequence[SweptSearches], row: AccuracyResult
+    record: EvaluationRecord,
+    swept: Sequence[SweptSearches],
+    row: AccuracyResult,
+    stream: SweepStream | None,
 ) -> SweepSystemResult:
     assert row.threshold is not None  # noqa: S101  the row in force has one
-    points = tuple(_point(record, one, row) for one in swept)
+    own = [one for one in swept if one.step is None or one.step.stream == stream]
+    points = tuple(_point(record, one, row) for one in own)
+    name = row.system if stream is None else f"{row.system} behind {stream.words}"
     limit = _limit(record)
     sizes = [point for point in points if point.eye_px is not None]
     enough = _reach(sizes, limit, Verdict.PASS)
     too_few = _reach(sizes[::-1], limit, Verdict.FAIL)
     return SweepSystemResult(
         system=row.system,
+        stream=None if stream is None else stream.words,
         label=row.label,
         threshold=row.threshold,
         points=points,
         enough_px=enough,
         too_few_px=too_few,
-        sentence=_sentence(row.system, limit, enough, too_few),
+        sentence=_sentence(name, limit, enough, too_few),
     )
 
 
@@ -137,7 +148,7 @@ def _point(record: EvaluationRecord, one: SweptSearches, row: AccuracyResult) ->
     missed = known_rate(fnir(table, at, rank), fnir_unknown(table, at, rank), settings)
     alarmed = known_rate(fpir(table, at), fpir_unknown(table, at), settings)
     return SweepPoint(
-        eye_px=one.eye_px,
+        eye_px=None if one.step is None else one.step.eye_px,
         searches=len(system.test),
         fnir=EstimateResult.of(missed),
         fpir=EstimateResult.of(alarmed),
@@ -190,8 +201,8 @@ def _expected(
     """Cameras of the protocol, each as its system measured it."""
     for camera in cameras:
         if camera.eye_px_p50 is not None:
-            curve = next(one for one in curves if one.system == camera.system)
-            yield _camera(curve, camera.id, camera.eye_px_p50, "protocol")
+            for curve in (one for one in curves if one.system == camera.system):
+                yield _camera(curve, camera.id, camera.eye_px_p50, "protocol")
 
 
 def _surveyed(
@@ -212,6 +223,7 @@ def _camera(
         id=name,
         source=source,
         system=curve.system,
+        stream=curve.stream,
         eye_px_p50=median,
         level_px=found.eye_px if found else None,
         fnir=found.fnir if found else None,

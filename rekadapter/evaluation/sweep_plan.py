@@ -27,7 +27,9 @@ from rekadapter.evaluation.record import (
     Photograph,
     SweepPlan,
 )
+from rekadapter.evaluation.rules import SweepStream
 from rekadapter.evaluation.runner import Inputs
+from rekadapter.evaluation.stream_coding import refuse_unknown_codecs, streamed
 from rekadapter.gate import FaceFinder
 from rekadapter.gate.shots import eye_px, region_around
 from rekadapter.imaging import Image, crop, encode_jpeg, scaled_down
@@ -35,9 +37,13 @@ from rekadapter.types import DetectedFace
 
 _RECIPE = "sweep 1"
 """Part of every answer's key: another way to make a picture smaller gets another name."""
+_STREAM_RECIPE = "stream 1"
+"""Besides, for pictures that a stream coded."""
 _GRAY = 127
 _SAME_EYES = 0.98
 """Of the pixels measured once, what another machine's detector has to find again."""
+_CUT_SIDES = 8
+"""Head and shoulders are about so many times as high as the eyes are apart."""
 _LEAST_SHARE = 0.5
 """Of the photographs, how many have to have as many pixels as the largest size tried."""
 
@@ -62,10 +68,19 @@ class Faces:
 
 
 @dataclass(frozen=True, slots=True)
+class SweepStep:
+    """One step of a sweep: pixels between the eyes, and the stream that coded the pictures (None:
+    JPEG alone)."""
+
+    eye_px: float
+    stream: SweepStream | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SmallerSample(Sample):
     """A photograph with so many pixels between the eyes of its largest face."""
 
-    eye_px: float = field(kw_only=True)
+    step: SweepStep = field(kw_only=True)
     plan: SweepPlan = field(kw_only=True)
     sha256: str = field(kw_only=True)
     faces: Faces = field(kw_only=True)
@@ -77,17 +92,19 @@ class SmallerSample(Sample):
             ImageError: it cannot be read, or has no such face any more.
         """
         whole = Sample.image(self)
-        return smaller(whole, self.faces.of(self.sha256, whole), self.eye_px, self.plan)
+        return smaller(whole, self.faces.of(self.sha256, whole), self.step, self.plan)
 
 
 def smaller(
-    image: Image, faces: tuple[DetectedFace, ...], target_px: float, plan: SweepPlan
+    image: Image, faces: tuple[DetectedFace, ...], step: SweepStep, plan: SweepPlan
 ) -> Image:
-    """Head and shoulders of the first face with ``target_px`` between its eyes, as JPEG.
+    """Head and shoulders of the first face with the step's pixels between its eyes, coded as its
+    stream where it has one, as JPEG.
 
     Raises:
-        ImageError: there is no face, or it has fewer pixels.
+        ImageError: there is no face, it has fewer pixels, or it does not fit into the stream.
     """
+    target_px = step.eye_px
     native = eye_px(faces[0], image.size) if faces else 0.0
     if native < _SAME_EYES * target_px:
         raise ImageError("the photograph changed since its eyes were measured: evaluate anew")
@@ -95,6 +112,8 @@ def smaller(
     region = region_around(faces[0], faces)
     cut = crop(image, region, min_side_px=math.ceil(plan.min_side_px / factor)).image
     scaled = scaled_down(cut, factor)
+    if step.stream is not None:
+        scaled = streamed(image, scaled, target_px, step.stream).image
     return Image.from_bytes(encode_jpeg(_on_canvas(scaled, plan.min_side_px), plan.quality))
 
 
@@ -140,6 +159,7 @@ def with_sweep(
         UsageError: nobody is searched, or no face has as many pixels as any size.
     """
     rules = record.rules.sweep
+    refuse_unknown_codecs(rules.streams)
     known = _measured_before(request)
     wanted = [
         (photograph, sample)
@@ -157,6 +177,7 @@ def with_sweep(
         min_side_px=request.min_side_px,
         finder=request.finder,
         measured=tuple(measured),
+        streams=rules.streams,
     )
     if not levels(plan):
         raise UsageError(
@@ -196,6 +217,17 @@ def levels(plan: SweepPlan) -> tuple[float, ...]:
     )
 
 
+def steps(plan: SweepPlan) -> tuple[SweepStep, ...]:
+    """Every step of a sweep: all sizes as JPEG alone, largest first, then as each stream those of
+    which head and shoulders fit into its picture."""
+    return tuple(
+        SweepStep(level, stream)
+        for stream in (None, *plan.streams)
+        for level in levels(plan)
+        if stream is None or _CUT_SIDES * level <= min(stream.width, stream.height)
+    )
+
+
 def cohort(record: EvaluationRecord) -> tuple[Photograph, ...]:
     """The photographs of a sweep: those that have as many pixels as its largest size."""
     plan = record.sweep
@@ -208,20 +240,23 @@ def cohort(record: EvaluationRecord) -> tuple[Photograph, ...]:
     return tuple(photograph for photograph in record.probes if photograph.sha256 in enough)
 
 
-def at_level(record: EvaluationRecord, level: float | None) -> EvaluationRecord:
-    """The record with the photographs of its sweep alone, at one size; None: as they are."""
+def at_step(record: EvaluationRecord, step: SweepStep | None) -> EvaluationRecord:
+    """The record with the photographs of its sweep alone, at one step; None: as they are."""
     photographs = cohort(record)
-    if level is not None:
-        photographs = tuple(_smaller_photograph(record, one, level) for one in photographs)
+    if step is not None:
+        photographs = tuple(_smaller_photograph(record, one, step) for one in photographs)
     return record.model_copy(update={"probes": photographs})
 
 
 def _smaller_photograph(
-    record: EvaluationRecord, photograph: Photograph, level: float
+    record: EvaluationRecord, photograph: Photograph, step: SweepStep
 ) -> Photograph:
     plan = record.sweep
     assert plan is not None  # noqa: S101  a cohort comes of a plan
-    recipe = (_RECIPE, photograph.sha256, f"{level:g}", plan.quality, plan.min_side_px, plan.finder)
+    level = f"{step.eye_px:g}"
+    recipe = [_RECIPE, photograph.sha256, level, plan.quality, plan.min_side_px, plan.finder]
+    if step.stream is not None:
+        recipe += [_STREAM_RECIPE, step.stream.words]
     digest = hashlib.sha256("\x00".join(map(str, recipe)).encode()).hexdigest()
     return photograph.model_copy(update={"sha256": digest})
 
@@ -248,12 +283,12 @@ def _smaller_ones(
         return
     samples = {one.sha256: one.sample for one in checked.probes}
     originals = cohort(record)
-    for level in levels(plan):
+    for step in steps(plan):
         for photograph in originals:
             own = samples[photograph.sha256]
             sample = SmallerSample(
                 own.person, own.path, own.box,
-                eye_px=level, plan=plan, sha256=photograph.sha256, faces=faces,
+                step=step, plan=plan, sha256=photograph.sha256, faces=faces,
             )  # fmt: skip
-            made = _smaller_photograph(record, photograph, level)
+            made = _smaller_photograph(record, photograph, step)
             yield made, CheckedSample(sample, made.sha256)

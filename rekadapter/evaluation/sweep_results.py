@@ -18,7 +18,8 @@ class SweepPoint(Result):
 
 
 class SweepSystemResult(Result):
-    """One system's curve at one threshold, largest size first.
+    """One system's curve at one threshold, largest size first. ``stream``: the camera's stream
+    that coded the pictures; None: JPEG alone.
 
     ``enough_px``: the smallest size at which, and at every larger one, the whole interval of the
     misses is within the limit. ``too_few_px``: the largest size at which, and at every smaller one,
@@ -26,6 +27,7 @@ class SweepSystemResult(Result):
     """
 
     system: str
+    stream: str | None = None
     label: str
     threshold: float
     points: tuple[SweepPoint, ...]
@@ -41,6 +43,7 @@ class SweepCamera(Result):
     id: str
     source: Literal["protocol", "survey"]
     system: str
+    stream: str | None = None
     eye_px_p50: float
     level_px: float | None
     fnir: EstimateResult | None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from rekadapter.evaluation.answers import Stage, StoredAnswer, StoredCandidate, StoredFailure
 from rekadapter.evaluation.evaluate import StoredEvaluation
 from rekadapter.evaluation.record import MeasuredEyes, SweepPlan
+from rekadapter.evaluation.rules import SweepStream
 from rekadapter.evaluation.runner import questions
-from rekadapter.evaluation.sweep_plan import at_level, cohort
+from rekadapter.evaluation.sweep_plan import at_step, cohort, steps
 
 
 def with_made_up_sweep(
@@ -18,9 +20,11 @@ def with_made_up_sweep(
     *,
     native_px: float = 130.0,
     no_face_below_px: float = 0.0,
+    streams: Mapping[SweepStream, float] = MappingProxyType({}),
 ) -> StoredEvaluation:
     """An evaluation of searches, swept: at each size of ``lost`` every mate's score is that much
-    lower. Below ``no_face_below_px`` every fourth photograph shows no face any more."""
+    lower, and behind a stream by what ``streams`` says besides. Below ``no_face_below_px`` every
+    fourth photograph shows no face any more."""
     record = stored.record
     test = {person.id for person in record.people if person.side == "test"}
     plan = SweepPlan(
@@ -28,6 +32,7 @@ def with_made_up_sweep(
         quality=80,
         min_side_px=80,
         finder="made up",
+        streams=tuple(streams),
         measured=tuple(
             MeasuredEyes(sha256=probe.sha256, eye_px=native_px)
             for probe in record.probes
@@ -38,11 +43,12 @@ def with_made_up_sweep(
     answers = dict(stored.answers)
     for entry in record.systems:
         asked = questions(record, entry)
-        for level, less in lost.items():
-            made = zip(cohort(record), at_level(record, level).probes, strict=True)
+        for step in steps(plan):
+            less = lost[step.eye_px] + (streams[step.stream] if step.stream else 0.0)
+            made = zip(cohort(record), at_step(record, step).probes, strict=True)
             for number, (original, smaller) in enumerate(made):
                 found = answers[asked.search(original).key]
-                unseen = level < no_face_below_px and number % 4 == 0
+                unseen = step.eye_px < no_face_below_px and number % 4 == 0
                 answer = _smaller(found, original.person, less, unseen=unseen)
                 question = asked.search(smaller)
                 answers[question.key] = replace(answer, question=question)

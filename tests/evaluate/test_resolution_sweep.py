@@ -36,10 +36,12 @@ from rekadapter.evaluation.survey_results import (
 from rekadapter.evaluation.sweep_plan import (
     Faces,
     SweepRequest,
-    at_level,
+    SweepStep,
+    at_step,
     cohort,
     levels,
     smaller,
+    steps,
     sweep_inputs,
     with_sweep,
 )
@@ -99,10 +101,13 @@ def test_the_same_photographs_are_searched_at_every_size(tmp_path: Path) -> None
     assert swept.sweep is not None
     tested = {person.id for person in record.people if person.side == "test"}
     assert {one.person for one in cohort(swept)} <= tested
-    people = [[one.person for one in at_level(swept, px).probes] for px in (None, 20.0, 8.0)]
+    people = [
+        [one.person for one in at_step(swept, step).probes]
+        for step in (None, SweepStep(20.0), SweepStep(8.0))
+    ]
     assert people[0] == people[1] == people[2]
     digests = {
-        one.sha256 for px in (None, *levels(swept.sweep)) for one in at_level(swept, px).probes
+        one.sha256 for step in (None, *steps(swept.sweep)) for one in at_step(swept, step).probes
     }
     assert len(digests) == len(people[0]) * 4
     inputs = sweep_inputs(swept, checked, faces)
@@ -136,7 +141,7 @@ def test_a_sweep_without_anything_to_search_is_refused(tmp_path: Path) -> None:
 def test_a_face_has_the_pixels_asked_for(target: float) -> None:
     finder = DetectingFinder(MemoryRecognizer())
     image = portrait("ada", side=160)
-    made = smaller(image, finder.find(image), target, plan_of(eye_sizes=(target,)))
+    made = smaller(image, finder.find(image), SweepStep(target), plan_of(eye_sizes=(target,)))
     found = finder.find(made)
     assert eye_px(found[0], made.size) == pytest.approx(target, rel=0.12)
     assert min(made.size.width, made.size.height) >= 80  # the least side a cloud takes
@@ -148,19 +153,19 @@ def test_nothing_is_scaled_up() -> None:
     finder = DetectingFinder(MemoryRecognizer())
     image = portrait("ada", side=40)
     with pytest.raises(ImageError, match="changed since"):
-        smaller(image, finder.find(image), 60.0, plan_of())
+        smaller(image, finder.find(image), SweepStep(60.0), plan_of())
     with pytest.raises(ImageError):
-        smaller(image, (), 10.0, plan_of())
+        smaller(image, (), SweepStep(10.0), plan_of())
 
 
 # --- what comes of it -------------------------------------------------------------------------
 
 
-def made(people: int = 200, **changes: float) -> StoredEvaluation:
+def made(people: int = 200, *, no_face_below_px: float = 0.0) -> StoredEvaluation:
     design = SearchDesign(gallery=people, mated_people=people, nonmated_people=people)
     rules = Rules(target_fpir=0.1, resamples=400, permutations=499)
     stored = made_up_evaluation(design, MODELS, default_threshold=0.4, rules=rules)
-    return with_made_up_sweep(stored, LOST, **changes)
+    return with_made_up_sweep(stored, LOST, no_face_below_px=no_face_below_px)
 
 
 def sweep_of(stored: StoredEvaluation) -> SweepResult:
