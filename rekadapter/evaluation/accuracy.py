@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Final
 
-from rekadapter.evaluation.answers import StoredAnswer
+from rekadapter.evaluation.answers import StoredAnswer, StoredCandidates
 from rekadapter.evaluation.consequences import consequences
 from rekadapter.evaluation.differences import holm
 from rekadapter.evaluation.equal_fpir import (
@@ -324,9 +324,15 @@ def _first_alert(
     alerts = [
         seconds
         for seconds, answer in frames
-        if any(c.subject == person and turned(c.score, scale) >= at for c in answer.candidates)
+        if any(turned(score, scale) >= at for score in _scores_of(person, answer))
     ]
     return min(alerts) - start if alerts else None
+
+
+def _scores_of(person: str, answer: StoredAnswer) -> list[float]:
+    own = StoredCandidates.of(answer.candidates)
+    scores: list[float] = own.scores[own.is_of(person)].tolist()
+    return scores
 
 
 def _size_point(point: GallerySizePoint) -> SizePoint:

@@ -3,7 +3,8 @@
 ``answers.jsonl`` is append-only, one record a line, each under a key made of system, model,
 gallery, and photograph: the same question finds its answer again. Where a key stands twice (a
 failed request that was asked again), the last one counts. Scores keep their full precision, and no
-name and no path stands in the file: people are pseudonyms.
+name and no path stands in the file: people are pseudonyms. Candidates are held as columns (see
+``columns``) and written and read by the column; a line is what pydantic makes of its answer.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ import fcntl
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final, Self
 
-from pydantic import TypeAdapter, ValidationError
+import numpy as np
+from pydantic import TypeAdapter
+from pydantic_core import from_json, to_json
 
 from rekadapter.closing import Closing
 from rekadapter.errors import OutputError, UsageError
+from rekadapter.evaluation.columns import CodeArray, Columns, Names
+from rekadapter.evaluation.statistics import FloatArray
 from rekadapter.sinks.audit import LineRef
 from rekadapter.sinks.chain import sha256_of
 
@@ -74,6 +79,78 @@ class StoredCandidate:
     raw: float | None = None
 
 
+class StoredCandidates(Columns[StoredCandidate]):
+    """A list of stored candidates as columns; ``raws`` (n,) is nan where there is no raw score,
+    None where there is none at all."""
+
+    __slots__ = ("raws",)
+
+    def __init__(
+        self, names: Names, codes: CodeArray, scores: FloatArray, raws: FloatArray | None
+    ) -> None:
+        self.names, self.codes, self.scores, self.raws = names, codes, scores, raws
+
+    @classmethod
+    def of(
+        cls, candidates: Sequence[StoredCandidate], names: Names | None = None
+    ) -> StoredCandidates:
+        """The same list as columns: the list itself where it is one of them."""
+        if isinstance(candidates, StoredCandidates):
+            return candidates
+        names = Names() if names is None else names
+        return cls(
+            names,
+            names.codes([one.subject for one in candidates]),
+            np.array([one.score for one in candidates], dtype=np.float64),
+            _raw_column([one.raw for one in candidates]),
+        )
+
+    @classmethod
+    def parsed(cls, rows: Sequence[Mapping[str, Any]], names: Names) -> StoredCandidates:
+        """From parsed JSON.
+
+        Raises:
+            KeyError, TypeError, OverflowError: it has another form than lines are written in.
+        """
+        scores = [row["score"] for row in rows]
+        raws = [row.get("raw") for row in rows]
+        if not set(map(type, scores)) <= _NUMBERS or not set(map(type, raws)) <= _RAW:
+            raise TypeError
+        codes = names.codes([row["subject"] for row in rows])
+        return cls(names, codes, np.array(scores, dtype=np.float64), _raw_column(raws))
+
+    def rows(self) -> bytes:
+        """The candidates as they stand in a line."""
+        every = self.names.all()
+        tokens = {code: to_json(every[code]) for code in set(self.codes.tolist())}
+        raws = [b"null"] * len(self) if self.raws is None else _numbers(self.raws)
+        columns = (map(tokens.__getitem__, self.codes.tolist()), _numbers(self.scores), raws)
+        return b",".join(map(_ROW.__mod__, zip(*columns, strict=True)))
+
+    def _at(self, index: int) -> StoredCandidate:
+        raw = None if self.raws is None or np.isnan(self.raws[index]) else float(self.raws[index])
+        name = self.names.all()[self.codes[index]]
+        return StoredCandidate(name, float(self.scores[index]), raw)
+
+    def _part(self, part: slice) -> Self:
+        raws = None if self.raws is None else self.raws[part]
+        return type(self)(self.names, self.codes[part], self.scores[part], raws)
+
+
+_ROW: Final = b'{"subject":%b,"score":%b,"raw":%b}'
+_NUMBERS: Final = frozenset({float, int})
+_RAW: Final = _NUMBERS | {type(None)}
+
+
+def _raw_column(raws: list[float | None]) -> FloatArray | None:
+    return None if raws.count(None) == len(raws) else np.array(raws, dtype=np.float64)
+
+
+def _numbers(column: FloatArray) -> list[bytes]:
+    """Numbers as pydantic writes them."""
+    return to_json(column.tolist(), inf_nan_mode="null")[1:-1].split(b",")
+
+
 @dataclass(frozen=True, slots=True)
 class StoredFailure:
     """Why there is no score: a reason, or the name of an error class."""
@@ -98,20 +175,29 @@ class StoredAnswer:
     """One answer. ``read_seconds``: file to pixels; ``answer_seconds``: the system's call.
 
     ``enrolled`` counts the faces an enrollment added; ``limit`` is the longest candidate list that
-    was asked for. ``session`` names the sitting it came from.
+    was asked for. ``session`` names the sitting it came from. ``candidates`` are ``columns`` where
+    they were read from a file.
     """
 
     question: Question
     answered_at: datetime
     read_seconds: float
     answer_seconds: float
-    candidates: tuple[StoredCandidate, ...] = ()
+    candidates: Sequence[StoredCandidate] = ()
     enrolled: int = 0
     limit: int = 0
     failure: StoredFailure | None = None
     face: SearchedFace | None = None
     request_ids: tuple[str, ...] = ()
     session: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """What a store remembers of an answer: why it failed, or how many faces were enrolled."""
+
+    failure: StoredFailure | None
+    enrolled: int
 
 
 _LINE: Final = TypeAdapter(StoredAnswer)
@@ -122,7 +208,12 @@ AnswerListener = Callable[[LineRef, StoredAnswer], None]
 
 def line_of(answer: StoredAnswer) -> bytes:
     """An answer as it stands in the file, without the end of the line."""
-    return _LINE.dump_json(answer)
+    bare = _LINE.dump_json(replace(answer, candidates=()))
+    if not answer.candidates:
+        return bare
+    rows = StoredCandidates.of(answer.candidates).rows()
+    # within a text of the line a quotation mark is escaped: these bytes stand in it once
+    return bare.replace(b'"candidates":[]', b'"candidates":[%b]' % rows, 1)
 
 
 def question_of(question: Question) -> bytes:
@@ -133,6 +224,8 @@ def question_of(question: Question) -> bytes:
 class AnswerStore(Closing):
     """The answers of one file; safe to use from several threads, by one process at a time.
 
+    Candidates stay in the file: what is remembered of an answer is a ``KeptAnswer``.
+
     Raises:
         UsageError: another process is writing to it.
         OutputError: it cannot be read or written, or a line is damaged.
@@ -141,7 +234,7 @@ class AnswerStore(Closing):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._found: dict[str, StoredAnswer] = {}
+        self._found: dict[str, KeptAnswer] = {}
         self._lines = 0
         self._listener: AnswerListener | None = None
         self._file = _opened(path)
@@ -150,8 +243,8 @@ class AnswerStore(Closing):
     def __len__(self) -> int:
         return len(self._found)
 
-    def get(self, question: Question) -> StoredAnswer | None:
-        """The answer that is there already, or None."""
+    def get(self, question: Question) -> KeptAnswer | None:
+        """What the answer that is there already came to, or None."""
         return self._found.get(question.key)
 
     def add(self, answer: StoredAnswer) -> None:
@@ -165,7 +258,7 @@ class AnswerStore(Closing):
                 raise OutputError(f"{self._path} cannot be written: {error.strerror}") from error
             if written != len(line):
                 raise OutputError(f"{self._path} took only part of a line: is the disk full?")
-            self._found[answer.question.key] = answer
+            self._keep(answer)
             self._lines += 1
             if self._listener is not None:
                 self._listener(LineRef(self._path.name, self._lines, sha256_of(text)), answer)
@@ -182,12 +275,15 @@ class AnswerStore(Closing):
             os.close(self._file)
             self._file = -1
 
+    def _keep(self, answer: StoredAnswer) -> None:
+        self._found[answer.question.key] = KeptAnswer(answer.failure, answer.enrolled)
+
     def _take_in(self) -> int:
         """Reads all whole lines; returns where the last of them ends."""
         end = 0
         with self._path.open("rb") as file:
             for answer in _answers(self._path, file):
-                self._found[answer.question.key] = answer
+                self._keep(answer)
                 self._lines += 1
                 end = file.tell()
         return end
@@ -217,15 +313,32 @@ def latest(answers: Iterable[StoredAnswer]) -> dict[str, StoredAnswer]:
 
 def _answers(path: Path, file: BinaryIO) -> Iterator[StoredAnswer]:
     """Line by line: candidate lists of thousands of people make large files."""
+    names = Names()
     for number, line in enumerate(iter(file.readline, b""), 1):
         if not line.endswith(b"\n"):
             return
         try:
-            yield _LINE.validate_json(line)
-        except ValidationError as error:
+            yield _answer(line, names)
+        except ValueError as error:
             raise OutputError(
                 f"{path}, line {number} is damaged: restore the file, or evaluate into a new folder"
             ) from error
+
+
+def _answer(line: bytes, names: Names) -> StoredAnswer:
+    """One line. Its candidates are read by the column where they have the form they are written in,
+    else as pydantic reads them: lines of other programs may have another.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        fields = from_json(line)
+        candidates = StoredCandidates.parsed(fields.pop("candidates", ()), names)
+    except (AttributeError, KeyError, TypeError, OverflowError):
+        answer = _LINE.validate_json(line)
+        return replace(answer, candidates=StoredCandidates.of(answer.candidates, names))
+    return replace(_LINE.validate_python(fields), candidates=candidates)
 
 
 def _opened(path: Path) -> int:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, Literal
 
-from rekadapter.evaluation.answers import StoredAnswer
+from rekadapter.evaluation.answers import StoredAnswer, StoredCandidates
 from rekadapter.evaluation.compare_runner import planned_pairs
 from rekadapter.evaluation.comparison_plan import PhotographPairs, photographs_by_digest
 from rekadapter.evaluation.outcomes import (
@@ -28,6 +28,7 @@ from rekadapter.evaluation.outcomes import (
 from rekadapter.evaluation.record import EvaluationRecord, PairEntry, SystemEntry
 from rekadapter.evaluation.runner import questions
 from rekadapter.evaluation.searches import Answers, scale_of
+from rekadapter.evaluation.statistics import FloatArray
 
 TOLERANCE: Final = 1e-4
 """Of the scale's range, what two scores of one comparison may differ by: rounding, not more."""
@@ -215,10 +216,12 @@ class _SearchScores:
         self._enrollments = {sha: answer for sha, answer in enrollments.items() if answer}
         self._searches = {sha: answer for sha, answer in searches.items() if answer}
         self._faces = sum(answer.enrolled for answer in self._enrollments.values())
-        self._scores = {sha: self._best(answer) for sha, answer in self._searches.items()}
-        every = (score for own in self._scores.values() for score in own.values())
+        self._lists = {
+            sha: StoredCandidates.of(answer.candidates) for sha, answer in self._searches.items()
+        }
+        every = (self._turned(own.scores).min() for own in self._lists.values() if len(own))
         ends = turned(self._scale.low, self._scale), turned(self._scale.high, self._scale)
-        self._lowest = min(every, default=max(ends))
+        self._lowest = float(min(every, default=max(ends)))
 
     def answered(self, pair: PairEntry) -> bool:
         return pair.first in self._searches and pair.second in self._enrollments
@@ -228,21 +231,19 @@ class _SearchScores:
         for failure in (search.failure, enrollment.failure):
             if failure is not None:
                 return _PairScore(failure=failure.cause)
-        score = self._scores[pair.first].get(self._people[pair.second])
-        if score is not None:
-            return _PairScore(score=score)
+        own = self._lists[pair.first]
+        scores = own.scores[own.is_of(self._people[pair.second])]
+        if scores.size:
+            return _PairScore(score=float(self._turned(scores).max()))
         return _PairScore(withheld_below=self._cut(pair.first))
 
-    def _best(self, answer: StoredAnswer) -> dict[str, float]:
-        scores: dict[str, float] = {}
-        for candidate in answer.candidates:
-            score = turned(candidate.score, self._scale)
-            scores[candidate.subject] = max(score, scores.get(candidate.subject, -math.inf))
-        return scores
+    def _turned(self, scores: FloatArray) -> FloatArray:
+        return scores if self._scale.higher_is_closer else -scores
 
     def _cut(self, sha: str) -> float:
         """Below which score nothing is known of who is not in this photograph's list."""
-        lowest = min(self._scores[sha].values(), default=self._lowest)
-        returned = len(self._searches[sha].candidates)
+        own = self._lists[sha]
+        returned = len(own)
+        lowest = float(self._turned(own.scores).min()) if returned else self._lowest
         full = returned >= self._searches[sha].limit or returned >= self._faces
         return math.nextafter(lowest, math.inf) if full else lowest

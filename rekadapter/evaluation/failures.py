@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -106,7 +107,7 @@ class _Reader:
     ) -> FailedTrial:
         members = self._system.members[outcome.search_id]
         shown = next((one for one in members if one.answer.failure is None), members[0])
-        score = next((one.score for one in outcome.candidates if one.subject == named), None)
+        score = outcome.ranked.score_of(named) if named else -math.inf
         face = shown.answer.face
         return FailedTrial(
             kind=kind,
@@ -114,7 +115,7 @@ class _Reader:
             person=outcome.person,
             other=self._enrolled.get(named) if named else None,
             named=named,
-            score=None if score is None else self._system.turned(score),
+            score=self._system.turned(score) if math.isfinite(score) else None,
             cause=cause,
             eye_distance_px=face.eye_distance_px if face else None,
             photographs=len(members),
@@ -143,8 +144,7 @@ def _worst_first(outcome: SearchOutcome) -> tuple[float, str]:
     if not outcome.mated:
         top = outcome.candidates[0].score if outcome.candidates else float("-inf")
         return -top, outcome.search_id
-    own = [one.score for one in outcome.candidates if one.subject == outcome.person]
-    return (own[0] if own else float("-inf")), outcome.search_id
+    return outcome.ranked.score_of(outcome.person), outcome.search_id
 
 
 def photographs_of(failures: Sequence[SystemFailures]) -> frozenset[str]:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from rekadapter.errors import UsageError
+from rekadapter.evaluation.columns import CodeArray, Names
 from rekadapter.evaluation.metrics import (
     ANY_RANK,
     SearchTable,
@@ -22,7 +24,7 @@ from rekadapter.evaluation.metrics import (
     fpir_unknown,
     search_table,
 )
-from rekadapter.evaluation.outcomes import PersonId, SearchOutcome
+from rekadapter.evaluation.outcomes import PersonId, RankedSubjects, SearchOutcome
 from rekadapter.evaluation.statistics import BoolArray, FloatArray, IntArray
 
 
@@ -100,12 +102,12 @@ def gallery_size_effect(
     unknown = _unknown(table, outcomes, threshold) if gallery else "nobody is enrolled"
     if unknown:
         return GallerySizeEffect(threshold, (), unknown)
-    lists = _candidate_lists(outcomes, gallery)
+    lists = _candidate_lists(outcomes, gallery, threshold)
     rng = np.random.default_rng(plan.seed)
     points: list[GallerySizePoint] = []
     for size in sorted({max(1, round(f * len(lists.subjects))) for f in plan.fractions}):
         draws = 1 if size == len(lists.subjects) else plan.draws
-        rates = [_rates(lists, _draw(rng, lists, size), threshold, plan) for _ in range(draws)]
+        rates = [_rates(lists, _draw(rng, lists, size), threshold, plan.rank) for _ in range(draws)]
         fpir = _spread([rate.fpir for rate in rates])
         base = points[0] if points else None
         points.append(
@@ -138,46 +140,107 @@ def _unknown(table: SearchTable, outcomes: Sequence[SearchOutcome], threshold: f
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _CandidateLists:
-    """All candidates in one row (candidates,): search, subject, score, and whether they stand at or
-    above the mate; per search: mate's code (-1 for none) and mate's score."""
+    """The candidates that a rate may hang on in one row (candidates,): search, subject, and whether
+    they stand at or above the threshold, and the mate; per search: mate's code (-1 for none) and
+    mate's score. All others change nothing, and there are many."""
 
     subjects: IntArray
-    search: IntArray
-    subject: IntArray
-    score: FloatArray
+    search: CodeArray
+    subject: CodeArray
+    at_or_above_threshold: BoolArray
     at_or_above_mate: BoolArray
     mate: IntArray
     mate_score: FloatArray
 
 
 def _candidate_lists(
-    outcomes: Sequence[SearchOutcome], gallery: Sequence[PersonId]
+    outcomes: Sequence[SearchOutcome], gallery: Sequence[PersonId], threshold: float
 ) -> _CandidateLists:
-    code = {subject: index for index, subject in enumerate(dict.fromkeys(gallery))}
-    rows = [(i, c) for i, outcome in enumerate(outcomes) for c in outcome.candidates]
-    strangers = {c.subject for _, c in rows} | {o.person for o in outcomes if o.mated}
-    strangers -= code.keys()
-    if strangers:
-        raise UsageError(
-            f"{len(strangers)} candidates or mates are not in the gallery given: "
-            "list everyone who was to be enrolled"
-        )
-    search = np.array([i for i, _ in rows], dtype=np.intp)
-    score = np.array([c.score for _, c in rows], dtype=np.float64)
-    mate = np.array([code[o.person] if o.mated else -1 for o in outcomes], dtype=np.intp)
-    subject = np.array([code[c.subject] for _, c in rows], dtype=np.intp)
-    mate_score = np.full(len(outcomes), -math.inf)
-    own = mate[search] == subject
-    mate_score[search[own]] = score[own]
+    members = _Members(gallery)
+    parts = [members.listed(outcome, threshold) for outcome in outcomes]
+    members.refuse_strangers()
+    rows = [part.subject.size for part in parts]
     return _CandidateLists(
-        subjects=np.arange(len(code)),
-        search=search,
-        subject=subject,
-        score=score,
-        at_or_above_mate=score >= mate_score[search],
-        mate=mate,
-        mate_score=mate_score,
+        subjects=np.arange(members.count),
+        search=np.repeat(np.arange(len(parts), dtype=np.int32), rows),
+        subject=_in_a_row([part.subject for part in parts]),
+        at_or_above_threshold=_in_a_row([part.at_or_above_threshold for part in parts]),
+        at_or_above_mate=_in_a_row([part.at_or_above_mate for part in parts]),
+        mate=np.array([part.mate for part in parts], dtype=np.intp),
+        mate_score=np.array([part.mate_score for part in parts], dtype=np.float64),
     )
+
+
+_Array = TypeVar("_Array", CodeArray, BoolArray)
+
+
+def _in_a_row(parts: Sequence[_Array]) -> _Array:
+    return np.concatenate(parts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Listed:
+    """The candidates of one search that a rate may hang on (candidates,)."""
+
+    subject: CodeArray
+    at_or_above_threshold: BoolArray
+    at_or_above_mate: BoolArray
+    mate: int
+    mate_score: float
+
+
+class _Members:
+    """The members of a gallery by number, and who is listed without being one."""
+
+    def __init__(self, gallery: Sequence[PersonId]) -> None:
+        self._names = Names()
+        self._names.codes(gallery)
+        self._tables: dict[Names, CodeArray] = {}
+        self._strangers: set[str] = set()
+
+    @property
+    def count(self) -> int:
+        return len(self._names.all())
+
+    def listed(self, outcome: SearchOutcome, threshold: float) -> _Listed:
+        ranked = outcome.ranked
+        mate_score = ranked.score_of(outcome.person) if outcome.mated else -math.inf
+        above = ranked.scores >= threshold
+        above_mate = (ranked.scores >= mate_score) & np.isfinite(mate_score)
+        kept = above | above_mate
+        return _Listed(
+            subject=self._codes(ranked)[kept],
+            at_or_above_threshold=above[kept],
+            at_or_above_mate=above_mate[kept],
+            mate=self._mate(outcome),
+            mate_score=mate_score,
+        )
+
+    def refuse_strangers(self) -> None:
+        if self._strangers:
+            raise UsageError(
+                f"{len(self._strangers)} candidates or mates are not in the gallery given: "
+                "list everyone who was to be enrolled"
+            )
+
+    def _mate(self, outcome: SearchOutcome) -> int:
+        if not outcome.mated:
+            return -1
+        code = self._names.code(outcome.person)
+        if code < 0:
+            self._strangers.add(outcome.person)
+        return code
+
+    def _codes(self, ranked: RankedSubjects) -> CodeArray:
+        """By a table for each set of names: many lists share theirs."""
+        if ranked.names not in self._tables:
+            numbers = map(self._names.code, ranked.names.all())
+            self._tables[ranked.names] = np.fromiter(numbers, dtype=np.int32)
+        codes: CodeArray = self._tables[ranked.names][ranked.codes]
+        if (codes < 0).any():
+            own = zip(ranked.subjects(), codes.tolist(), strict=True)
+            self._strangers |= {subject for subject, code in own if code < 0}
+        return codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +255,14 @@ def _draw(rng: np.random.Generator, lists: _CandidateLists, size: int) -> BoolAr
     return kept
 
 
-def _rates(lists: _CandidateLists, kept: BoolArray, threshold: float, plan: SizePlan) -> _Rates:
+def _rates(lists: _CandidateLists, kept: BoolArray, threshold: float, rank: int) -> _Rates:
     searches = lists.mate.size
     listed = kept[lists.subject]
-    alerts = np.bincount(lists.search[listed & (lists.score >= threshold)], minlength=searches) > 0
+    alerts = np.bincount(lists.search[listed & lists.at_or_above_threshold], minlength=searches) > 0
     ahead = np.bincount(lists.search[listed & lists.at_or_above_mate], minlength=searches)
     nonmated = lists.mate < 0
     mated = ~nonmated & kept[lists.mate]
-    hit = (lists.mate_score >= threshold) & np.isfinite(lists.mate_score) & (ahead <= plan.rank)
+    hit = (lists.mate_score >= threshold) & np.isfinite(lists.mate_score) & (ahead <= rank)
     return _Rates(
         fpir=float(alerts[nonmated].mean()) if nonmated.any() else None,
         fnir=float((~hit[mated]).mean()) if mated.any() else None,

@@ -69,16 +69,20 @@ class MatedSearches:
 class NonmatedSearches:
     """Non-mated searches as arrays, one row each; ``top`` is minus infinity for an empty list.
 
-    ``candidate_scores`` are all candidates' scores, ``candidate_search`` the row each belongs to.
-    ``hidden_at``: more candidates may stand, unseen, at or below this score.
+    ``hidden_at``: more candidates may stand, unseen, at or below this score. ``listed`` holds each
+    search's candidate scores (candidates,), those of the outcomes and no copies.
     """
 
     top: FloatArray
     floor: FloatArray
     hidden_at: FloatArray
     people: IntArray
-    candidate_scores: FloatArray
-    candidate_search: IntArray
+    listed: tuple[FloatArray, ...]
+
+    def candidates_at(self, threshold: float) -> IntArray:
+        """Candidates at or above a threshold by search (n,)."""
+        counts = [np.count_nonzero(scores >= threshold) for scores in self.listed]
+        return np.array(counts, dtype=np.intp)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +125,6 @@ def _mated_rows(searches: list[SearchOutcome], code: dict[PersonId, int]) -> Mat
 
 
 def _nonmated_rows(searches: list[SearchOutcome], code: dict[PersonId, int]) -> NonmatedSearches:
-    lengths = [len(outcome.candidates) for outcome in searches]
     return NonmatedSearches(
         top=np.array(
             [o.candidates[0].score if o.candidates else -math.inf for o in searches],
@@ -130,22 +133,18 @@ def _nonmated_rows(searches: list[SearchOutcome], code: dict[PersonId, int]) -> 
         floor=_floors(searches),
         hidden_at=np.array([_hidden_at(outcome) for outcome in searches], dtype=np.float64),
         people=np.array([code[outcome.person] for outcome in searches], dtype=np.intp),
-        candidate_scores=np.array(
-            [c.score for outcome in searches for c in outcome.candidates], dtype=np.float64
-        ),
-        candidate_search=np.repeat(np.arange(len(searches)), lengths),
+        listed=tuple(outcome.ranked.scores for outcome in searches),
     )
 
 
 def _mate_score(outcome: SearchOutcome) -> float:
-    scores = (c.score for c in outcome.candidates if c.subject == outcome.person)
-    return next(scores, -math.inf)
+    return outcome.ranked.score_of(outcome.person)
 
 
 def _rank(outcome: SearchOutcome, mate_score: float) -> int:
     if mate_score == -math.inf:
         return int(ANY_RANK)
-    return sum(candidate.score >= mate_score for candidate in outcome.candidates)
+    return int(np.count_nonzero(outcome.ranked.scores >= mate_score))
 
 
 def _hidden_at(outcome: SearchOutcome) -> float:
@@ -229,8 +228,7 @@ def selectivity(table: SearchTable, threshold: float, settings: Settings | None 
     Refused where the candidate lists were cut above the threshold.
     """
     searches = table.nonmated
-    above = searches.candidate_scores >= threshold
-    counts = np.bincount(searches.candidate_search[above], minlength=searches.top.size)
+    counts = searches.candidates_at(threshold)
     cut = (searches.floor > threshold) | (searches.hidden_at >= threshold)
     if np.any(cut & ~np.isneginf(np.maximum(searches.floor, searches.hidden_at))):
         reason = f"candidate lists were cut above {threshold:g}: some candidates were not counted"

@@ -15,10 +15,14 @@ A person carries the same id as a probe and as a gallery subject. All ids may be
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import NewType
+from typing import NewType, Self
 
+import numpy as np
+
+from rekadapter.evaluation.columns import CodeArray, Columns, Names
+from rekadapter.evaluation.statistics import FloatArray
 from rekadapter.types import ScoreScale
 
 PersonId = NewType("PersonId", str)
@@ -84,6 +88,43 @@ class ScoredSubject:
     score: float
 
 
+class RankedSubjects(Columns[ScoredSubject]):
+    """A list of scored subjects as columns; higher is closer."""
+
+    __slots__ = ()
+
+    def __init__(self, names: Names, codes: CodeArray, scores: FloatArray) -> None:
+        self.names, self.codes, self.scores = names, codes, scores
+
+    @classmethod
+    def of(cls, subjects: Sequence[ScoredSubject]) -> RankedSubjects:
+        """The same list as columns: the list itself where it is one of them."""
+        if isinstance(subjects, RankedSubjects):
+            return subjects
+        names = Names()
+        codes = names.codes([one.subject for one in subjects])
+        return cls(names, codes, np.array([one.score for one in subjects], dtype=np.float64))
+
+    @classmethod
+    def joined(cls, lists: Sequence[RankedSubjects]) -> RankedSubjects:
+        """Several lists, one after the other."""
+        names = lists[0].names
+        codes = [one.codes_among(names) for one in lists]
+        return cls(names, np.concatenate(codes), np.concatenate([one.scores for one in lists]))
+
+    def score_of(self, subject: str) -> float:
+        """A subject's score, its first where it has several; minus infinity where it has none."""
+        own = self.scores[self.is_of(subject)]
+        return float(own[0]) if own.size else -math.inf
+
+    def _at(self, index: int) -> ScoredSubject:
+        name = self.names.all()[self.codes[index]]
+        return ScoredSubject(PersonId(name), float(self.scores[index]))
+
+    def _part(self, part: slice) -> Self:
+        return type(self)(self.names, self.codes[part], self.scores[part])
+
+
 @dataclass(frozen=True, slots=True)
 class SearchOutcome:
     """What one search of a gallery gave (1:N).
@@ -103,51 +144,62 @@ class SearchOutcome:
     search_id: str
     person: PersonId
     mated: bool
-    candidates: tuple[ScoredSubject, ...] = ()
+    candidates: Sequence[ScoredSubject] = ()
     cut: Cut | None = None
     failure: Failure | None = None
     groups: tuple[GroupLabel, ...] = ()
 
+    @property
+    def ranked(self) -> RankedSubjects:
+        """The candidates as columns."""
+        return RankedSubjects.of(self.candidates)
+
     def __post_init__(self) -> None:
-        subjects = {candidate.subject for candidate in self.candidates}
+        ranked = self.ranked
         if self.failure is not None and self.candidates:
             raise ValueError(f"search '{self.search_id}' failed and yet has candidates")
-        if len(subjects) != len(self.candidates):
+        if np.unique(ranked.codes).size != len(ranked):
             raise ValueError(f"search '{self.search_id}' names a subject twice: keep the best")
-        if not self.mated and self.person in subjects:
+        if not self.mated and ranked.is_of(self.person).any():
             raise ValueError(
                 f"search '{self.search_id}' is non-mated, but its person is in the gallery: "
                 "correct the protocol's list of who is enrolled"
             )
-        _check_scores(self)
+        _check_scores(self, ranked.scores)
 
 
-def _check_scores(outcome: SearchOutcome) -> None:
-    scores = [candidate.score for candidate in outcome.candidates]
+def _check_scores(outcome: SearchOutcome, scores: FloatArray) -> None:
     where = f"search '{outcome.search_id}'"
-    if not all(map(math.isfinite, scores)):
+    if not np.isfinite(scores).all():
         raise ValueError(f"{where} has a score that is not a finite number")
-    if any(better < worse for better, worse in pairwise(scores)):
+    if (scores[:-1] < scores[1:]).any():
         raise ValueError(f"{where} does not list its candidates best first")
     if outcome.cut is None:
         return
     floor, length = outcome.cut.floor, outcome.cut.max_candidates
-    if floor is not None and scores and scores[-1] < floor:
+    if floor is not None and scores.size and scores[-1] < floor:
         raise ValueError(f"{where} has a candidate below the floor it names")
-    if length is not None and len(scores) > length:
+    if length is not None and scores.size > length:
         raise ValueError(f"{where} has more candidates than the length it names")
 
 
-def best_per_subject(faces: tuple[ScoredSubject, ...]) -> tuple[ScoredSubject, ...]:
+def best_per_subject(faces: Sequence[ScoredSubject]) -> RankedSubjects:
     """A candidate list of faces as one of subjects: each with its best score, best first.
 
     Equal scores keep the order they came in.
     """
-    best: dict[PersonId, float] = {}
-    for face in faces:
-        best[face.subject] = max(face.score, best.get(face.subject, -math.inf))
-    ranked = sorted(best.items(), key=lambda item: -item[1])
-    return tuple(ScoredSubject(subject, score) for subject, score in ranked)
+    found = RankedSubjects.of(faces)
+    codes, scores = found.codes, found.scores
+    subjects, first, place = np.unique(codes, return_index=True, return_inverse=True)
+    if subjects.size < codes.size:
+        best = np.full(subjects.size, -math.inf)
+        np.maximum.at(best, place, scores)
+        came = np.argsort(first)
+        codes, scores = subjects[came], best[came]
+    if (scores[:-1] < scores[1:]).any():
+        order = np.argsort(-scores, kind="stable")
+        codes, scores = codes[order], scores[order]
+    return RankedSubjects(found.names, codes, scores)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from typing import Final
 
 from rekadapter.evaluation.answers import (
     AnswerStore,
+    KeptAnswer,
     Kind,
     Question,
     Stage,
@@ -163,7 +164,7 @@ def _unanswered(
     return [question for question in questions if still_open(store.get(question), options)]
 
 
-def still_open(answer: StoredAnswer | None, options: Options) -> bool:
+def still_open(answer: KeptAnswer | None, options: Options) -> bool:
     """Whether a question has to be asked: it has no answer, or one that is not to stay."""
     if answer is None:
         return True

@@ -14,20 +14,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from rekadapter.evaluation.answers import StoredAnswer, line_of, question_of
+import numpy as np
+
+from rekadapter.evaluation.answers import (
+    StoredAnswer,
+    StoredCandidates,
+    line_of,
+    question_of,
+)
 from rekadapter.evaluation.outcomes import (
     Cut,
     EnrollmentOutcome,
     Failure,
     GroupLabel,
     PersonId,
-    ScoredSubject,
+    RankedSubjects,
     SearchOutcome,
     best_per_subject,
     turned,
 )
 from rekadapter.evaluation.record import EvaluationRecord, PersonEntry, Photograph, SystemEntry
 from rekadapter.evaluation.runner import questions
+from rekadapter.evaluation.statistics import FloatArray
 from rekadapter.types import ScoreScale
 
 Answers = Mapping[str, StoredAnswer]
@@ -201,15 +209,14 @@ class _Reader:
             groups=self._groups(person.id),
         )
 
-    def _candidates(self, answer: StoredAnswer) -> tuple[ScoredSubject, ...]:
-        return best_per_subject(
-            tuple(
-                ScoredSubject(PersonId(one.subject), turned(one.score, self._scale))
-                for one in answer.candidates
-            )
-        )
+    def _candidates(self, answer: StoredAnswer) -> RankedSubjects:
+        own = StoredCandidates.of(answer.candidates)
+        return best_per_subject(RankedSubjects(own.names, own.codes, self._turned(own)))
 
-    def _cut(self, answer: StoredAnswer, subjects: Sequence[ScoredSubject]) -> Cut | None:
+    def _turned(self, own: StoredCandidates) -> FloatArray:
+        return own.scores if self._scale.higher_is_closer else -own.scores
+
+    def _cut(self, answer: StoredAnswer, subjects: RankedSubjects) -> Cut | None:
         """A list of fewer faces than were enrolled is cut: by its length, or by a floor that the
         system keeps to itself. Then its own lowest score is the floor, or of an empty list the
         lowest that the system ever gave."""
@@ -221,31 +228,31 @@ class _Reader:
         return Cut(floor=subjects[-1].score if subjects else self._lowest)
 
     def _lowest_score(self) -> float:
-        scores = [
-            turned(one.score, self._scale)
-            for answered in self._answered(self._record.probes)
-            for one in answered.answer.candidates
+        lowest = [
+            float(self._turned(StoredCandidates.of(one.answer.candidates)).min())
+            for one in self._answered(self._record.probes)
+            if one.answer.candidates
         ]
         ends = turned(self._scale.low, self._scale), turned(self._scale.high, self._scale)
-        return min(scores, default=max(ends))
+        return min(lowest, default=max(ends))
 
     def _groups(self, person: str) -> tuple[GroupLabel, ...]:
         return tuple(GroupLabel(g.attribute, g.value) for g in self._people[person].groups)
 
 
 def _joined(
-    lists: Sequence[tuple[ScoredSubject, ...]], cuts: Sequence[Cut | None]
-) -> tuple[tuple[ScoredSubject, ...], Cut | None]:
+    lists: Sequence[RankedSubjects], cuts: Sequence[Cut | None]
+) -> tuple[RankedSubjects, Cut | None]:
     """The lists of a transit as one. Nothing is known below the highest place where one was cut."""
-    best = best_per_subject(tuple(one for own in lists for one in own))
+    best = best_per_subject(RankedSubjects.joined(lists))
     floors = [_cut_at(own, cut) for own, cut in zip(lists, cuts, strict=True) if cut]
     if not floors:
         return best, None
     floor = max(floors)
-    return tuple(one for one in best if one.score >= floor), Cut(floor=floor)
+    return best[: np.count_nonzero(best.scores >= floor)], Cut(floor=floor)
 
 
-def _cut_at(candidates: Sequence[ScoredSubject], cut: Cut) -> float:
+def _cut_at(candidates: RankedSubjects, cut: Cut) -> float:
     if cut.floor is not None:
         return cut.floor
-    return math.nextafter(candidates[-1].score, math.inf)
+    return math.nextafter(candidates.scores[-1], math.inf)

@@ -14,11 +14,12 @@ from statistics import NormalDist
 
 import numpy as np
 
+from rekadapter.evaluation.columns import Names
 from rekadapter.evaluation.outcomes import (
     Failure,
     GroupLabel,
     PersonId,
-    ScoredSubject,
+    RankedSubjects,
     SearchOutcome,
 )
 from rekadapter.evaluation.statistics import FloatArray, IntArray
@@ -192,13 +193,15 @@ def _effects(
 
 
 def _searches(side: _Side, model: ScoreModel, rng: np.random.Generator) -> Iterator[SearchOutcome]:
-    gallery = side.design.gallery_people
+    gallery = side.design.gallery
+    names = Names()
+    names.codes(side.design.gallery_people)
     for index, effect in enumerate(side.effects):
         group = _group(side.design.groups, index, side.effects.size)
         own = model.shifted(group.mated_shift, group.nonmated_shift) if group else model
         person = PersonId(f"{'g' if side.mated else 'n'}{index:05d}")
         for capture in range(side.design.captures):
-            scores = rng.normal(own.nonmated_mean, own.image_sd, len(gallery))
+            scores = rng.normal(own.nonmated_mean, own.image_sd, gallery)
             if side.mated:
                 scores[index] = rng.normal(own.mated_mean + own.person_sd * effect, own.image_sd)
             else:
@@ -208,15 +211,16 @@ def _searches(side: _Side, model: ScoreModel, rng: np.random.Generator) -> Itera
                 search_id=f"{person}-{capture}",
                 person=person,
                 mated=side.mated,
-                candidates=() if failed else _ranked(gallery, scores),
+                candidates=() if failed else _ranked(names, scores),
                 failure=Failure("NO_FACE") if failed else None,
                 groups=(group.label,) if group else (),
             )
 
 
-def _ranked(gallery: Sequence[PersonId], scores: FloatArray) -> tuple[ScoredSubject, ...]:
+def _ranked(names: Names, scores: FloatArray) -> RankedSubjects:
+    """The first names of all, as many as there are scores, best first."""
     order = np.argsort(-scores)
-    return tuple(ScoredSubject(gallery[i], float(scores[i])) for i in order)
+    return RankedSubjects(names, order.astype(np.int32), scores[order])
 
 
 def _group(groups: Sequence[GroupModel], index: int, people: int) -> GroupModel | None:

@@ -70,7 +70,7 @@ def subject_of(candidate: CandidateRecord) -> str:
 # --- every threshold ----------------------------------------------------------------------------
 
 
-def track_scores(sightings: Iterable[Observation], naming: Naming) -> tuple[ScoredSubject, ...]:
+def track_scores(sightings: Iterable[Observation], naming: Naming) -> Sequence[ScoredSubject]:
     """For each subject that the track would be named at some threshold, the highest of these;
     scores are turned so that higher is closer, best first."""
     searched = [one for one in sightings if was_searched(one)]

@@ -240,7 +240,7 @@ class _Camera:
             search_id=crossing.id,
             person=PersonId(crossing.entry.person),
             mated=crossing.enrolled,
-            candidates=best_per_subject(tuple(scored)),
+            candidates=best_per_subject(scored),
             failure=failure,
             groups=tuple(GroupLabel(one.attribute, one.value) for one in labels),
         )

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from rekadapter.evaluation.answers import SearchedFace, Stage, StoredAnswer, StoredCandidate
+from rekadapter.evaluation.answers import SearchedFace, Stage, StoredAnswer, StoredCandidates
 from rekadapter.evaluation.answers import StoredFailure as Failed
 from rekadapter.evaluation.evaluate import StoredEvaluation
-from rekadapter.evaluation.outcomes import PersonId, SearchOutcome
+from rekadapter.evaluation.outcomes import PersonId, RankedSubjects, SearchOutcome
 from rekadapter.evaluation.protocol import Person, SplitRule, split_people
 from rekadapter.evaluation.record import (
     EvaluationRecord,
@@ -129,8 +129,12 @@ def _answers(
             answered_at=START + timedelta(seconds=1000 + number),
             read_seconds=0.002,
             answer_seconds=0.05 + 0.001 * (number % 97),
-            candidates=tuple(StoredCandidate(c.subject, c.score) for c in outcome.candidates),
+            candidates=_stored(outcome.ranked),
             limit=4096,
             failure=Failed(Stage.ACQUIRE, failed.cause) if failed else None,
             face=None if failed else SearchedFace(eye_distance_px=40.0 + number % 31),
         )
+
+
+def _stored(ranked: RankedSubjects) -> StoredCandidates:
+    return StoredCandidates(ranked.names, ranked.codes, ranked.scores, None)
