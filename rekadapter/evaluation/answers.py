@@ -13,7 +13,7 @@ import fcntl
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -112,11 +112,12 @@ class StoredCandidates(Columns[StoredCandidate]):
         Raises:
             KeyError, TypeError, OverflowError: it has another form than lines are written in.
         """
-        scores = [row["score"] for row in rows]
-        raws = [row.get("raw") for row in rows]
-        if not set(map(type, scores)) <= _NUMBERS or not set(map(type, raws)) <= _RAW:
+        if not isinstance(rows, list | tuple):
             raise TypeError
-        codes = names.codes([row["subject"] for row in rows])
+        subjects = _typed([row["subject"] for row in rows], _TEXT)
+        scores = _typed([row["score"] for row in rows], _NUMBERS)
+        raws = _typed([row.get("raw") for row in rows], _RAW)
+        codes = names.codes(subjects)
         return cls(names, codes, np.array(scores, dtype=np.float64), _raw_column(raws))
 
     def rows(self) -> bytes:
@@ -138,8 +139,15 @@ class StoredCandidates(Columns[StoredCandidate]):
 
 
 _ROW: Final = b'{"subject":%b,"score":%b,"raw":%b}'
+_TEXT: Final = frozenset({str})
 _NUMBERS: Final = frozenset({float, int})
 _RAW: Final = _NUMBERS | {type(None)}
+
+
+def _typed(column: list[Any], allowed: Set[type]) -> list[Any]:
+    if not set(map(type, column)) <= allowed:
+        raise TypeError
+    return column
 
 
 def _raw_column(raws: list[float | None]) -> FloatArray | None:
