@@ -135,6 +135,14 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
+class EyeCount:
+    """So many faces had ``px`` pixels between the eyes, to the next half pixel below."""
+
+    px: float
+    faces: int
+
+
+@dataclass(frozen=True, slots=True)
 class CameraRecord:
     """One feed of a run and what became of its frames.
 
@@ -143,6 +151,9 @@ class CameraRecord:
     happened then nobody saw.
     ``seconds`` is how long it was watched by its own clock: from the first frame to the last
     without the time away, None where that was not recorded.
+    ``eyes_seen``: for each backend for which pictures were chosen here, the eyes of every face that
+    was found in choosing, sent or not, smallest first. A backend that is sent every picture is
+    absent: its observations have them all.
     """
 
     camera: CameraId
@@ -156,6 +167,7 @@ class CameraRecord:
     interruptions: int = 0
     away_seconds: float = 0.0
     seconds: float | None = None
+    eyes_seen: Mapping[str, tuple[EyeCount, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

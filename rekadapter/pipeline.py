@@ -325,6 +325,8 @@ class _Run:
                 logger.warning("camera %s, frame %s: %s", frame.camera, frame.index, error)
                 self._drop(frame.camera, name, UNREADABLE)
                 continue
+            if look.seen is not None:
+                self._count.seen(frame.camera, name, look.seen)
             if not look.probes:
                 self._drop(frame.camera, name, look.cause)
                 continue

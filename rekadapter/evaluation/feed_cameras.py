@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from rekadapter.evaluation.feed_sections import Watch, missed
@@ -10,10 +11,11 @@ from rekadapter.evaluation.operations import UNKNOWN_FITNESS
 from rekadapter.evaluation.result_base import EstimateResult
 from rekadapter.evaluation.results import CameraResult
 from rekadapter.evaluation.statistics import Settings, estimate_rate
-from rekadapter.evaluation.summary import CameraFitness, cameras_of, percentile
+from rekadapter.evaluation.summary import CameraFitness, cameras_of, eyes_px, percentile
 from rekadapter.evaluation.transits import SystemTransits
 from rekadapter.evaluation.wording import EYES_APART_METERS
 from rekadapter.observation import Observation, Run
+from rekadapter.types import CameraId
 
 _HOURS_A_DAY: Final = 24.0
 _TURNED_AWAY_DEGREES: Final = 45.0
@@ -25,6 +27,7 @@ def feed_cameras(
 ) -> Iterator[CameraResult]:
     """Each camera as each system saw it, at the threshold in force."""
     watch = Watch.of(run)
+    records = {record.camera: record for record in run.record.cameras}
     for camera in cameras_of(run):
         for backend in run.record.backends:
             own = next((one for one in found if one.backend.name == backend.name), None)
@@ -33,26 +36,32 @@ def feed_cameras(
                 for one in run.observations
                 if one.camera == camera and one.backend == backend.name and one.box is not None
             ]
-            yield _camera(camera, backend.name, seen, own, watch.total(camera), settings)
+            eyes = eyes_px(records.get(camera), backend.name, seen)
+            view = _View(camera, backend.name, seen, eyes, watch.total(camera))
+            yield _camera(view, own, settings)
 
 
-def _camera(
-    camera: str,
-    system: str,
-    seen: Sequence[Observation],
-    found: SystemTransits | None,
-    days: float | None,
-    settings: Settings,
-) -> CameraResult:
-    eyes = [one.eye_distance_px for one in seen if one.eye_distance_px is not None]
+@dataclass(frozen=True, slots=True)
+class _View:
+    """One camera as one system saw it; ``eyes`` in pixels, ``days`` watched."""
+
+    camera: CameraId
+    system: str
+    seen: Sequence[Observation]
+    eyes: Sequence[float]
+    days: float | None
+
+
+def _camera(view: _View, found: SystemTransits | None, settings: Settings) -> CameraResult:
+    camera, eyes = view.camera, view.eyes
     median = percentile(eyes, 50)
     answers = [a for a in found.answers if a.crossing.entry.camera == camera] if found else []
     mated = [a for a in answers if a.crossing.enrolled]
     false = sum(one.track.camera == camera for one in found.false_alerts) if found else 0
-    hours = None if days is None else days * _HOURS_A_DAY
+    hours = None if view.days is None else view.days * _HOURS_A_DAY
     return CameraResult(
         id=camera,
-        system=system,
+        system=view.system,
         searches=len(answers),
         measured=len(eyes),
         eye_px_p10=percentile(eyes, 10),
@@ -62,12 +71,12 @@ def _camera(
         fnir=EstimateResult.of(estimate_rate(missed(mated), settings)),
         false_alerts_per_hour=false / hours if false and hours and hours >= 1 else None,
         verdict=UNKNOWN_FITNESS if median is None else str(CameraFitness.of(median)),
-        reasons=tuple(_reasons(seen, eyes)),
+        reasons=tuple(_reasons(view.seen)),
     )
 
 
-def _reasons(seen: Sequence[Observation], eyes: Sequence[float]) -> Iterator[str]:
-    without = len(seen) - len(eyes)
+def _reasons(seen: Sequence[Observation]) -> Iterator[str]:
+    without = sum(one.eye_distance_px is None for one in seen)
     if without:
         yield f"{without} of {len(seen)} faces gave no eye distance"
     turned = sum(one.pose is not None and abs(one.pose.yaw) > _TURNED_AWAY_DEGREES for one in seen)

@@ -31,6 +31,7 @@ from rekadapter.evaluation.summary import (
     FrameCounts,
     Summary,
     SummaryRow,
+    eyes_px,
     frame_latencies_ms,
     percentile,
     summarize,
@@ -227,22 +228,25 @@ class _Author:
         seen = [one for one in self._run.observations if one.camera == facts.camera]
         plotted = number < _MOST_PLOTTED_CAMERAS
         records = {record.camera: record for record in self._run.record.cameras}
+        record = records.get(facts.camera)
         return _Camera(
             facts=facts,
-            record=records.get(facts.camera),
+            record=record,
             rows=tuple(row for row in self._summary.rows if row.camera == facts.camera),
             timeline=timeline(tracks, self._index, _last_seconds(seen, tracks)),
             plotted=plotted,
-            eye_plot=self._eye_plot(number, seen) if plotted else None,
+            eye_plot=self._eye_plot(number, record, seen) if plotted else None,
             latency_plot=self._latency_plot(number, seen) if plotted else None,
             cards=tuple(self._card(track) for track in tracks[:room]),
             hidden=max(0, len(tracks) - room),
         )
 
-    def _eye_plot(self, number: int, seen: Sequence[Observation]) -> Markup | None:
+    def _eye_plot(
+        self, number: int, record: CameraRecord | None, seen: Sequence[Observation]
+    ) -> Markup | None:
         series = [
-            Series(place, tuple(o.eye_distance_px for o in mine if o.eye_distance_px is not None))
-            for place, mine in self._by_backend(seen)
+            Series(place, eyes_px(record, name, [one for one in seen if one.backend == name]))
+            for name, place in self._index.items()
         ]
         alt = "Histogram of the pixels between the eyes of the faces on this camera."
         return _markup(eye_distance_histogram(series, key=f"eyes-{number}", alt=alt))

@@ -154,7 +154,8 @@ class BackendTotal:
 
 @dataclass(frozen=True, slots=True)
 class EyeDistances:
-    """Pixels between the eyes over the faces in which one backend could measure them."""
+    """Pixels between the eyes over the faces in which they could be measured for one backend (see
+    ``eyes_px``)."""
 
     backend: str
     faces: int
@@ -399,9 +400,8 @@ def _left_in_bucket(requests: Sequence[RequestRecord]) -> int:
 
 def _facts(books: _Books, camera: CameraId, backends: Sequence[str]) -> CameraFacts:
     record = books.cameras.get(camera)
-    measured = (
-        _eye_distances(name, books.observations.get((camera, name), ())) for name in backends
-    )
+    seen = {name: books.observations.get((camera, name), ()) for name in backends}
+    measured = (_eye_distances(name, eyes_px(record, name, seen[name])) for name in backends)
     return CameraFacts(
         camera=camera,
         width=(record.width or None) if record else None,
@@ -413,8 +413,18 @@ def _facts(books: _Books, camera: CameraId, backends: Sequence[str]) -> CameraFa
     )
 
 
-def _eye_distances(backend: str, seen: Iterable[Observation]) -> EyeDistances | None:
-    values = [one.eye_distance_px for one in seen if one.eye_distance_px is not None]
+def eyes_px(
+    record: CameraRecord | None, backend: str, seen: Iterable[Observation]
+) -> tuple[float, ...]:
+    """Pixels between the eyes of every face that a camera showed in the frames looked at for one
+    backend: where pictures were chosen for it, of all they were chosen from, or else of ``seen``,
+    the backend's observations on that camera. A camera does not get better by what was not sent."""
+    if record is not None and backend in record.eyes_seen:
+        return tuple(one.px for one in record.eyes_seen[backend] for _ in range(one.faces))
+    return tuple(one.eye_distance_px for one in seen if one.eye_distance_px is not None)
+
+
+def _eye_distances(backend: str, values: Sequence[float]) -> EyeDistances | None:
     p10, median, p90 = (percentile(values, percent) for percent in (10, 50, 90))
     if p10 is None or median is None or p90 is None:
         return None

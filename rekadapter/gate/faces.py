@@ -110,6 +110,11 @@ class _Sight:
     faces: tuple[DetectedFace, ...] = ()
     cause: str = causes.NO_FACE
 
+    @property
+    def seen(self) -> tuple[DetectedFace, ...] | None:
+        """The faces; None where none were looked for."""
+        return self.faces if self.cause == causes.NO_FACE else None
+
 
 class _FaceGate:
     """What the two gates share: a watch for each camera, and the way to the faces of a frame."""
@@ -167,13 +172,13 @@ class CropGate(_FaceGate):
         """See ``Gate``."""
         sight = self._sight(self._of(frame.camera), frame)
         if not sight.faces:
-            return Look(cause=sight.cause)
+            return Look(cause=sight.cause, seen=sight.seen)
         size, shots = frame.image.size, self._rules.shots
         worth = [face for face in sight.faces if reason_against(face, size, shots) is None]
         if not worth:
-            return Look(cause=causes.NOT_WORTH_SENDING)
+            return Look(cause=causes.NOT_WORTH_SENDING, seen=sight.seen)
         probes = [self._probe(frame, face, sight.faces) for face in worth]
-        return Look(tuple(probe for probe in probes if probe), causes.OVER_BUDGET)
+        return Look(tuple(probe for probe in probes if probe), causes.OVER_BUDGET, seen=sight.seen)
 
 
 class TrackGate(_FaceGate):
@@ -184,7 +189,7 @@ class TrackGate(_FaceGate):
         """See ``Gate``."""
         watch = self._of(frame.camera)
         sight = self._sight(watch, frame)
-        if sight.cause != causes.NO_FACE:
+        if sight.seen is None:
             return Look(cause=sight.cause)
         with watch.lock:
             steps = watch.follower.update(frame.seconds, [face.box for face in sight.faces])
@@ -195,8 +200,8 @@ class TrackGate(_FaceGate):
                 if track is not None
             )
             if not followed:
-                return Look(cause=causes.NO_FACE)
-            return self._chosen(watch, frame, followed)
+                return Look(cause=causes.NO_FACE, seen=sight.seen)
+            return replace(self._chosen(watch, frame, followed), seen=sight.seen)
 
     def settle(self, camera: CameraId, track: int, frame: int, fate: Fate) -> None:
         """See ``FollowsFaces``."""

@@ -90,12 +90,14 @@ class Look:
     """What a gate makes of a frame. Without ``probes``, ``cause`` is what it is counted under.
 
     ``followed`` is everybody in the frame, where the gate follows people; None where it does not,
-    and whoever gets the answers has to.
+    and whoever gets the answers has to. ``seen`` are the faces that it found before anything was
+    sent; None where it did not look for any.
     """
 
     probes: tuple[Probe, ...] = ()
     cause: str = NOTHING_TO_ASK
     followed: tuple[Followed, ...] | None = None
+    seen: tuple[DetectedFace, ...] | None = None
 
 
 class Gate(Protocol):

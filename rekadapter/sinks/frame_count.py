@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from rekadapter.feeds.frames import FeedSpec
-from rekadapter.observation import CameraRecord
-from rekadapter.types import CameraId, Size
+from rekadapter.observation import CameraRecord, EyeCount
+from rekadapter.types import CameraId, DetectedFace, Size
 
 
 @dataclass(slots=True)
@@ -18,6 +19,7 @@ class _Counts:
     captured: int = 0
     processed: Counter[str] = field(default_factory=Counter)
     dropped: dict[str, Counter[str]] = field(default_factory=dict)
+    eyes: dict[str, Counter[float]] = field(default_factory=dict)
     error: str | None = None
     interruptions: int = 0
     away_before: float = 0.0
@@ -55,6 +57,13 @@ class FrameCount:
             counts.size = counts.size or size
             counts.first_seconds = seconds if counts.first_seconds is None else counts.first_seconds
             counts.last_seconds = max(counts.last_seconds, seconds)
+
+    def seen(self, camera: CameraId, backend: str, faces: Iterable[DetectedFace]) -> None:
+        """The faces found in a frame in choosing what to send to a backend."""
+        found = [face.eye_distance_px for face in faces if face.eye_distance_px is not None]
+        with self._lock:
+            eyes = self._counts[camera].eyes.setdefault(backend, Counter())
+            eyes.update(math.floor(2 * px) / 2 for px in found)
 
     def processed(self, camera: CameraId, backend: str) -> None:
         """A backend's answer about a frame was written."""
@@ -113,4 +122,8 @@ class FrameCount:
             seconds=None
             if first is None
             else max(0.0, counts.last_seconds - first - counts.away_before),
+            eyes_seen={
+                backend: tuple(EyeCount(px, faces) for px, faces in sorted(eyes.items()))
+                for backend, eyes in counts.eyes.items()
+            },
         )

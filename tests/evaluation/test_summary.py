@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,13 @@ from rekadapter.evaluation.summary import (
     CameraFitness,
     Summary,
     SummaryRow,
+    eyes_px,
     percentile,
     summarize,
     write_summary,
 )
 from rekadapter.evaluation.wording import left_in_bucket
+from rekadapter.observation import EyeCount
 from rekadapter.testing.runs import RunBuilder, Transit, local_backend, remote_backend
 from rekadapter.types import Reason
 
@@ -137,6 +140,21 @@ def test_eye_distances_say_what_the_camera_is_fit_for() -> None:
     assert (eyes.p10_px, eyes.median_px, eyes.p90_px) == (10, 24, 24)
     assert eyes.share_under_16_px == 0.25
     assert eyes.fitness is CameraFitness.INVESTIGATION_ONLY
+
+
+def test_a_camera_is_not_better_by_what_was_not_sent() -> None:
+    """Chosen pictures are the largest: the eyes count of all they were chosen from."""
+    builder = RunBuilder(backends=(remote_backend(),), cameras={"lobby": 100})
+    builder.transit("rekognition", Transit("lobby", 0, 9, eyes_px=40))
+    run = builder.build()
+    seen = (EyeCount(8.5, 90), EyeCount(40.0, 10))
+    (camera,) = run.record.cameras
+    camera = replace(camera, eyes_seen={"rekognition": seen})
+    run = replace(run, record=replace(run.record, cameras=(camera,)))
+    (eyes,) = summarize(run).cameras[0].eye_distances
+    assert (eyes.faces, eyes.median_px, eyes.p90_px) == (100, 8.5, 8.5)
+    assert eyes.fitness is CameraFitness.UNFIT
+    assert eyes_px(camera, "local", run.observations)[0] == 40  # no choice was made for it
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from rekadapter.errors import ConfigError, ServiceUnavailableError
 from rekadapter.gate import CropGate, DetectingFinder, GateRules, Probe, TrackGate
+from rekadapter.gate.shots import eye_px
 from rekadapter.imaging import Image
 from rekadapter.observation import CameraRecord, TrackRecord
 from rekadapter.pipeline import Lane, RunOptions, RunOutcome, run_feeds
@@ -34,6 +36,14 @@ class Finder:
     def find(self, image: Image) -> tuple[DetectedFace, ...]:
         self.asked += 1
         return self._inner.find(image)
+
+
+class MeasuringFinder(Finder):
+    """Also measures the eyes, as detectors with landmarks do."""
+
+    def find(self, image: Image) -> tuple[DetectedFace, ...]:
+        found = super().find(image)
+        return tuple(replace(one, eye_distance_px=eye_px(one, image.size)) for one in found)
 
 
 def closed(records: tuple[CameraRecord, ...]) -> bool:
@@ -123,6 +133,30 @@ def test_people_too_far_away_are_tracks_with_the_reason_and_cost_nothing(kit: An
     assert (track.decision.subject, track.decision.reason) == (None, Reason.FACE_TOO_SMALL)
     assert (track.sightings, track.decision.sightings) == (12, 0)
     assert outcome.cameras[0].dropped == {"memory": {"not_worth_sending": 12}}
+
+
+@pytest.mark.parametrize("mode", [TrackGate, CropGate])
+def test_the_eyes_of_faces_that_are_not_sent_are_measured_too(kit: Any, mode: Any) -> None:
+    """A camera is judged by every face it showed: it does not get better by what was left out."""
+    recognizer = kit.recognizer("Ann")
+    far = [picture(DrawnFace("Ann", 20 + 3 * n, 40, 24), size=SIZE) for n in range(12)]
+    gates = {"memory": mode(MeasuringFinder(recognizer), EVERY_FRAME)}
+    feeds = [kit.feed("lobby", [*far, *approaching("Eve", 20, first=60)]), kit.feed("yard", far)]
+    sink = kit.sink()
+    outcome = run(feeds, [kit.lane(recognizer, upload_bytes=50_000)], sink, gates=gates)
+    lobby, yard = (
+        {eye.px: eye.faces for eye in one.eyes_seen["memory"]} for one in outcome.cameras
+    )
+    assert sum(lobby.values()) == 32 > len(sink.observations)
+    assert sum(yard.values()) == 12
+    assert max(yard) == min(lobby) < 16
+    assert max(lobby) > 30
+
+
+def test_a_backend_that_gets_every_frame_has_the_eyes_in_its_observations(kit: Any) -> None:
+    frames = approaching("Ann", 5)
+    outcome = run([kit.feed("lobby", frames)], [kit.lane(kit.recognizer("Ann"))], kit.sink())
+    assert outcome.cameras[0].eyes_seen == {}
 
 
 def test_every_frame_has_a_cause_whatever_is_in_it(kit: Any) -> None:
