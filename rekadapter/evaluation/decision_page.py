@@ -18,6 +18,7 @@ from markupsafe import Markup
 from rekadapter.evaluation.discard_results import DiscardResult
 from rekadapter.evaluation.effort import duration_words
 from rekadapter.evaluation.evaluation_plots import (
+    CameraEyes,
     DetLine,
     DiscardLine,
     Mark,
@@ -41,10 +42,12 @@ from rekadapter.evaluation.results import (
     GroupResult,
     as_stored,
 )
+from rekadapter.evaluation.sweep_results import SweepCamera
 from rekadapter.evaluation.wording import dollars, megabytes
 
 PAGE_FILE: Final = "report.html"
 _TEMPLATES: Final = "rekadapter.evaluation"
+_MOST_CAMERAS_DRAWN: Final = 16
 _MOST_BROUGHT_SHOWN: Final = 4
 """measures of quality, the first ones of the file, with figure and tables (about 40 kB each);
 report.json has all"""
@@ -77,6 +80,7 @@ def evaluation_html(report: EvaluationReport) -> str:
             det=_det(report, names),
             sizes=_sizes(report, names),
             sweep_plot=_sweep_plot(report, names),
+            sweep_cameras=_drawn_cameras(report),
             discards=(discards := tuple(_discards(report, names))),
             discards_untold=_untold(report, discards),
             only_pairs=report.one_to_one is not None and report.one_to_one.only,
@@ -256,7 +260,23 @@ def _sweep_plot(report: EvaluationReport, names: Sequence[str]) -> Markup | None
             )
         )
     alt = "Misses against pixels between the eyes; the table below gives the points."
-    return _svg(sweep_plot(lines, section.max_fnir, key="sweep", alt=alt))
+    eyes = [
+        CameraEyes(one.eye_px_p10, one.eye_px_p50, one.eye_px_p90)
+        for one in _drawn_cameras(report)
+        if one.eye_px_p10 is not None and one.eye_px_p90 is not None
+    ]
+    return _svg(sweep_plot(lines, section.max_fnir, eyes, key="sweep", alt=alt))
+
+
+def _drawn_cameras(report: EvaluationReport) -> tuple[SweepCamera, ...]:
+    """Each camera of a sweep once, as many as a figure holds: a survey's before what the systems
+    measured themselves."""
+    cameras: dict[str, SweepCamera] = {}
+    found = report.sweep.cameras if report.sweep else ()
+    for one in sorted(found, key=lambda camera: camera.source != "survey"):
+        if one.eye_px_p10 is not None and one.eye_px_p90 is not None:
+            cameras.setdefault(one.id, one)
+    return tuple(cameras.values())[:_MOST_CAMERAS_DRAWN]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from rekadapter.evaluation.plots import (
     FAINT,
+    INK,
     QUIET,
     color_of,
     drawing,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _LOWEST: Final = 1e-5
 _LARGE: Final = (6.4, 4.6)
+_CAMERA_INCHES: Final = 0.22
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,16 +173,36 @@ class SweepLine:
     style: int
 
 
-def sweep_plot(lines: Sequence[SweepLine], limit: float, *, key: str, alt: str) -> str | None:
+@dataclass(frozen=True, slots=True)
+class CameraEyes:
+    """Pixels between the eyes on one camera: 80 % of its faces are between ``p10`` and ``p90``."""
+
+    p10: float
+    p50: float
+    p90: float
+
+
+def sweep_plot(
+    lines: Sequence[SweepLine],
+    limit: float,
+    cameras: Sequence[CameraEyes] = (),
+    *,
+    key: str,
+    alt: str,
+) -> str | None:
     """FNIR against pixels between the eyes, with intervals and the limit; None where no rate may be
-    shown. A size without a miss stands at its bound, as a triangle."""
+    shown. A size without a miss stands at its bound, as a triangle. What ``cameras`` give stands
+    below, on the same axis, numbered."""
     shown = [line for line in lines if any(_place(estimate) for _, estimate in line.points)]
     if not shown:
         return None
+    strip = _CAMERA_INCHES * len(cameras)
+    width, height = _LARGE
     with drawing(key) as figure:
-        figure.set_size_inches(*_LARGE)
+        figure.set_size_inches(width, height + strip)
         axes = plot_axes(figure, "pixels between the eyes (log scale)", "misses: FNIR, %")
-        axes.set_position((0.11, 0.12, 0.865, 0.85))
+        bottom, top = (0.12 * height + strip) / (height + strip), 0.97
+        axes.set_position((0.11, bottom, 0.865, top - bottom))
         axes.set_xscale("log")
         axes.axhline(100 * limit, color=QUIET, linewidth=1.0)
         for line in shown:
@@ -191,15 +213,41 @@ def sweep_plot(lines: Sequence[SweepLine], limit: float, *, key: str, alt: str) 
         axes.set_ylim(0, None)
         axes.grid(visible=True, axis="y", color=FAINT, linewidth=0.6)
         axes.set_axisbelow(True)
+        if cameras:
+            below = figure.add_axes((0.11, 0.0, 0.865, strip / (height + strip)))
+            _cameras(axes, below, cameras)
         return embeddable(figure, alt)
+
+
+def _cameras(axes: Axes, below: Axes, cameras: Sequence[CameraEyes]) -> None:
+    """A bar for each camera under the curves, numbered from 1, its median as a mark."""
+    low, high = axes.get_xlim()
+    low = min(low, *(one.p10 / 1.1 for one in cameras))
+    high = max(high, *(one.p90 * 1.1 for one in cameras))
+    axes.set_xlim(low, high)
+    below.set_xscale("log")
+    below.set_xlim(low, high)
+    below.set_ylim(len(cameras), 0)
+    below.set_axis_off()
+    for row, one in enumerate(cameras):
+        middle = row + 0.5
+        below.plot([one.p10, one.p90], [middle] * 2, color=FAINT, linewidth=5.0)
+        below.plot([one.p50], [middle], "|", color=INK, markersize=9, markeredgewidth=2.0)
+        place = below.get_yaxis_transform()
+        below.text(-0.02, middle, f"{row + 1}", transform=place, ha="right", va="center")
 
 
 def _estimates(
     axes: Axes, line: SweepLine | DiscardLine, nudged: Callable[[float, int], float]
 ) -> None:
-    """A system's rates as a line, with intervals set side by side; a triangle is a bound."""
+    """A system's rates as a line, ``nudged`` so that intervals stand side by side; a triangle is a
+    bound."""
     color = color_of(line.index)
-    placed = [(x, e, place) for x, e in line.points if (place := _place(e)) is not None]
+    placed = [
+        (nudged(x, line.index + line.style), estimate, place)
+        for x, estimate in line.points
+        if (place := _place(estimate)) is not None
+    ]
     axes.plot(
         [x for x, _, _ in placed],
         [100 * place for _, _, place in placed],
@@ -208,12 +256,11 @@ def _estimates(
         linewidth=1.8,
     )
     for x, estimate, place in placed:
-        beside = nudged(x, line.index + line.style)
         if estimate.ci is not None:
             ends = [100 * estimate.ci.lo, 100 * estimate.ci.hi]
-            axes.plot([beside] * 2, ends, color=color, linewidth=1.1, alpha=0.8)
+            axes.plot([x] * 2, ends, color=color, linewidth=1.1, alpha=0.8)
         marker = "o" if estimate.value is not None else "v"
-        axes.plot([beside], [100 * place], marker, color=color, markersize=5.5)
+        axes.plot([x], [100 * place], marker, color=color, markersize=5.5)
 
 
 def _place(estimate: EstimateResult) -> float | None:

@@ -34,7 +34,7 @@ from rekadapter.evaluation.statistics import (
     estimate_rate,
     verdict_at_most,
 )
-from rekadapter.evaluation.survey_results import SurveyResult
+from rekadapter.evaluation.survey_results import SurveyCamera, SurveyResult
 from rekadapter.evaluation.sweep_plan import SweepStep, at_step, cohort, levels, steps
 from rekadapter.evaluation.sweep_results import (
     SweepCamera,
@@ -202,7 +202,7 @@ def _expected(
     for camera in cameras:
         if camera.eye_px_p50 is not None:
             for curve in (one for one in curves if one.system == camera.system):
-                yield _camera(curve, camera.id, camera.eye_px_p50, "protocol")
+                yield _camera(curve, camera, camera.eye_px_p50, "protocol")
 
 
 def _surveyed(
@@ -211,20 +211,25 @@ def _surveyed(
     for camera in survey.cameras if survey else ():
         if camera.eye_px_p50 is not None:
             for curve in curves:
-                yield _camera(curve, camera.id, camera.eye_px_p50, "survey")
+                yield _camera(curve, camera, camera.eye_px_p50, "survey")
 
 
 def _camera(
-    curve: SweepSystemResult, name: str, median: float, source: Literal["protocol", "survey"]
+    curve: SweepSystemResult,
+    camera: CameraResult | SurveyCamera,
+    median: float,
+    source: Literal["protocol", "survey"],
 ) -> SweepCamera:
     below = [p for p in curve.points if p.eye_px is not None and p.eye_px <= median]
     found = max(below, key=lambda point: point.eye_px or 0.0, default=None)
     return SweepCamera(
-        id=name,
+        id=camera.id,
         source=source,
         system=curve.system,
         stream=curve.stream,
+        eye_px_p10=camera.eye_px_p10,
         eye_px_p50=median,
+        eye_px_p90=camera.eye_px_p90,
         level_px=found.eye_px if found else None,
         fnir=found.fnir if found else None,
     )

@@ -38,13 +38,15 @@ class SweepSystemResult(Result):
 
 class SweepCamera(Result):
     """What a camera, of the protocol or of a survey, may expect: the misses at the size just below
-    its median."""
+    its median. ``eye_px_p10`` to ``eye_px_p90``: between these are 80 % of its faces."""
 
     id: str
     source: Literal["protocol", "survey"]
     system: str
     stream: str | None = None
+    eye_px_p10: float | None = None
     eye_px_p50: float
+    eye_px_p90: float | None = None
     level_px: float | None
     fnir: EstimateResult | None
 

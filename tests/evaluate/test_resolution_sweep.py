@@ -253,11 +253,17 @@ def test_cameras_of_a_survey_stand_beside_the_misses_of_their_size() -> None:
         detector="d",
         cameras=tuple(a_camera(name, px) for name, px in (("door", 25.0), ("mast", 6.0))),
     )
-    cameras = sweep_of(replace(made(40), survey=survey)).cameras
+    report = evaluated(replace(made(40), survey=survey))
+    assert report.sweep is not None
+    cameras = report.sweep.cameras
     found = {(one.id, one.system): one.level_px for one in cameras}
     assert found[("door", "alpha")] == found[("door", "beta")] == 20
     assert found[("mast", "alpha")] is None
     assert all(one.source == "survey" for one in cameras)
+    assert {(one.id, one.eye_px_p10, one.eye_px_p90) for one in cameras} == {
+        ("door", 12.5, 50), ("mast", 3, 12),
+    }  # fmt: skip
+    assert "its median: 1 <bdi>door</bdi>, 2 <bdi>mast</bdi>." in evaluation_html(report)
 
 
 def a_camera(name: str, median: float) -> SurveyCamera:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -154,7 +155,11 @@ def test_a_narrow_stream_costs_what_it_costs(report: EvaluationReport) -> None:
 def test_the_page_tells_the_ways_apart(report: EvaluationReport) -> None:
     page = evaluation_html(as_stored(report))
     assert WIDE.words in page
-    assert "dashed h264 640x360, 10/s, 600 kbit/s" in page
+    legend = page[page.index('<p class="legend"><span class="curve">') :]
+    legend = legend[: legend.index("</p>")]
+    assert legend.count('class="curve"') == 6
+    assert re.search(r'stroke-dasharray="8 4"/></svg> <bdi>beta, h264 640x360', legend)
+    assert re.search(r'stroke-dasharray="none"/></svg> <bdi>alpha, JPEG alone', legend)
 
 
 def test_a_sweep_behind_a_stream_is_asked_once_and_reported(
