@@ -75,6 +75,8 @@ def _show(cameras: Sequence[SurveyCamera]) -> None:
         for verdict in camera.verdicts:
             if verdict.why:
                 remark(f"{camera.id}, {verdict.use}: {verdict.result} ({verdict.why})")
+            if verdict.advice:
+                remark(f"{camera.id}, {verdict.use}: {verdict.advice}")
     sources = {check.what: check.source for camera in cameras for check in camera.checks}
     for what, source in sources.items():
         remark(f"limit of {what}: {source}")
@@ -84,7 +86,7 @@ def _row(camera: SurveyCamera) -> tuple[object, ...]:
     eyes = (camera.eye_px_p10, camera.eye_px_p50)
     return (
         camera.id,
-        f"{camera.width}x{camera.height}" if camera.width else "-",
+        _picture(camera),
         _number(camera.frames_per_second, ".1f"),
         camera.people,
         _number(camera.faces_per_hour, ",.0f"),
@@ -92,6 +94,12 @@ def _row(camera: SurveyCamera) -> tuple[object, ...]:
         _number(camera.px_per_meter, ".0f"),
         *(verdict.result for verdict in camera.verdicts),
     )
+
+
+def _picture(camera: SurveyCamera) -> str:
+    size = f"{camera.width}x{camera.height}" if camera.width else "-"
+    stream = camera.stream
+    return f"{size} {stream.codec}, {stream.kbps:,.0f} kbit/s" if stream else size
 
 
 def _number(value: float | None, form: str) -> str:

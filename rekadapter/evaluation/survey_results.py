@@ -32,16 +32,27 @@ class SurveyCheck(Result):
 
 
 class SurveyVerdict(Result):
-    """What a camera is good for: as good as the worst of its checks."""
+    """What a camera is good for: as good as the worst of its checks. ``advice``: what would give it
+    the pixels it lacks; empty where it has enough or nothing is known."""
 
     use: str
     result: Fitness
     why: str
+    advice: str = ""
+
+
+class SurveyStream(Result):
+    """What a camera sends: codec by FFmpeg's name, and its rates as they were measured."""
+
+    codec: str
+    kbps: float
+    frames_per_second: float
 
 
 class SurveyCamera(Result):
     """One camera. Faces are counted in each frame looked at, people once; distances in native
-    pixels. ``enough``: enough people passed for the verdicts to rest on."""
+    pixels. ``enough``: enough people passed for the verdicts to rest on. ``stream`` is None where
+    it was no stream, or watched for less than ten seconds."""
 
     id: str
     width: int | None
@@ -65,6 +76,7 @@ class SurveyCamera(Result):
     verdicts: tuple[SurveyVerdict, ...]
     enough: bool
     why_not_enough: str
+    stream: SurveyStream | None = None
 
     def verdict(self, use: str) -> SurveyVerdict:
         """The verdict for one use."""

@@ -53,10 +53,13 @@ class RefusedError(Exception):
 @dataclass(frozen=True, slots=True)
 class Picture:
     """A decoded frame. ``pixels`` converts it, when asked, to upright BGR uint8 (height, width, 3):
-    most frames of a live camera are never looked at."""
+    most frames of a live camera are never looked at. ``codec`` is empty where none coded it;
+    ``payload_bytes`` came for it since the picture before."""
 
     pixels: Callable[[], Pixels]
     damaged: bool = False
+    codec: str = ""
+    payload_bytes: int = 0
 
 
 Pictures = Iterator[Picture | None]
@@ -93,10 +96,12 @@ def _stream(url: str) -> Iterator[Pictures]:
 
 
 def _decoded(container: InputContainer, stream: VideoStream) -> Pictures:
+    codec, came = stream.codec_context.name, 0
     for packet in container.demux():
         if packet.stream is not stream:
             yield None
             continue
+        came += packet.size
         try:
             frames = packet.decode()
         except InvalidDataError:
@@ -106,7 +111,8 @@ def _decoded(container: InputContainer, stream: VideoStream) -> Pictures:
             yield None
         for frame in frames:
             if isinstance(frame, VideoFrame):
-                yield Picture(partial(bgr_of, frame), damaged=frame.is_corrupt)
+                yield Picture(partial(bgr_of, frame), frame.is_corrupt, codec, came)
+                came = 0
 
 
 def _nothing() -> Pixels:

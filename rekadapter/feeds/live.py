@@ -23,6 +23,7 @@ from av.error import FFmpegError
 from rekadapter.errors import FeedError
 from rekadapter.feeds.camera import Picture, Pictures, RefusedError, connect_to
 from rekadapter.feeds.frames import DAMAGED, FeedItem, FeedSpec, Frame, LostFrame, Sampler, Silence
+from rekadapter.feeds.metering import Coded, Meter
 from rekadapter.imaging import Image
 
 logger = logging.getLogger(__name__)
@@ -81,6 +82,12 @@ class LiveFeed:
         self.spec = spec
         self._connect = connect or (lambda: connect_to(spec.source))
         self._rules = rules
+        self._meter = Meter()
+
+    @property
+    def coded(self) -> Coded | None:
+        """See ``Metered``; None of a webcam."""
+        return self._meter.coded
 
     def frames(self) -> Generator[FeedItem, None, None]:
         """Newest frames as they are asked for, without end.
@@ -88,7 +95,8 @@ class LiveFeed:
         Raises:
             FeedError: the camera refused the first attempt.
         """
-        reader = _Reader(self.spec, self._connect, self._rules)
+        self._meter = Meter()
+        reader = _Reader(self.spec, self._connect, self._rules, self._meter)
         reader.start()
         try:
             while True:
@@ -121,8 +129,9 @@ class _Reader:
         spec: FeedSpec,
         connect: Callable[[], AbstractContextManager[Pictures]],
         rules: LiveRules,
+        meter: Meter,
     ) -> None:
-        self._spec, self._connect, self._rules = spec, connect, rules
+        self._spec, self._connect, self._rules, self._meter = spec, connect, rules, meter
         self._sampler = Sampler(spec.fps)
         self._opened_at = time.monotonic()
         self._last_at = self._opened_at
@@ -205,6 +214,8 @@ class _Reader:
         return reason
 
     def _arrived(self, picture: Picture) -> None:
+        if picture.codec:
+            self._meter.add(picture.codec, picture.payload_bytes, 1)
         with self._changed:
             self._last_at = time.monotonic()
             seconds = self._last_at - self._opened_at

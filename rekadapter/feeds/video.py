@@ -20,6 +20,7 @@ from rekadapter.errors import FeedError
 from rekadapter.feeds.container import open_container
 from rekadapter.feeds.decoding import bgr_of
 from rekadapter.feeds.frames import DAMAGED, FeedSpec, Frame, LostFrame, Sampler
+from rekadapter.feeds.metering import Coded, Meter
 from rekadapter.imaging import MAX_PIXELS, Image
 
 
@@ -46,8 +47,14 @@ class VideoFeed:
     def __init__(self, spec: FeedSpec) -> None:
         self.spec = spec
         self._path = Path(spec.source)
+        self._meter = Meter()
         with _opened(self._path) as (container, stream):
             self._facts = _facts(container, stream, self._path)
+
+    @property
+    def coded(self) -> Coded | None:
+        """See ``Metered``."""
+        return self._meter.coded
 
     @property
     def expected_frames(self) -> int | None:
@@ -67,15 +74,17 @@ class VideoFeed:
         """
         with _opened(self._path) as (container, stream):
             stream.thread_type = "AUTO"
-            yield from _Reading(self.spec, self._facts).frames(container, stream)
+            self._meter = Meter()
+            yield from _Reading(self.spec, self._facts, self._meter).frames(container, stream)
 
 
 class _Reading:
     """One pass over a video: what was seen so far, and the frames made of it."""
 
-    def __init__(self, spec: FeedSpec, facts: _Facts) -> None:
+    def __init__(self, spec: FeedSpec, facts: _Facts, meter: Meter) -> None:
         self._spec = spec
         self._facts = facts
+        self._meter = meter
         self._sampler = Sampler(spec.fps)
         self._index = -1
         self._first: float | None = None
@@ -98,6 +107,7 @@ class _Reading:
             self._index += 1
             yield self._lost(f"a packet cannot be decoded: {error.strerror}")
             return
+        self._meter.add(packet.stream.codec_context.name, packet.size, len(decoded))
         for picture in decoded:
             if isinstance(picture, VideoFrame):
                 yield from self._of_picture(picture)

@@ -19,6 +19,7 @@ from rekadapter.evaluation.survey_results import (
     Fitness,
     SurveyCamera,
     SurveyCheck,
+    SurveyStream,
     SurveyVerdict,
 )
 from rekadapter.evaluation.wording import EYES_APART_METERS, many
@@ -42,6 +43,9 @@ _AWS_POSE: Final = f"AWS developer guide: yaw below 45 degrees, pitch 30 down to
 _AWS_FPS: Final = "AWS developer guide: 5 frames a second (30 recommended); 1 is a proposal"
 _GATE: Final = f"the limits of rekadapter's gate, measured on 10 people; {_SHARES}"
 _MOST, _SOME = 0.75, 0.25
+_LEAST_SECONDS_OF_STREAM: Final = 10.0
+"""With a key frame every few seconds a shorter look says little about a bitrate."""
+_4K_WIDTH: Final = 3840
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +101,26 @@ class FaceLog:
             sharpness_p50=percentile([s for one in seen if (s := one.sharpness) is not None], 50),
             brightness_p50=percentile([b for one in seen if (b := one.brightness) is not None], 50),
             checks=checks,
-            verdicts=tuple(_verdict(use, checks) for use in (ALERTS, INVESTIGATION, DETECTION)),
+            verdicts=tuple(
+                _verdict(use, checks, size) for use in (ALERTS, INVESTIGATION, DETECTION)
+            ),
             enough=surveyed.tracks >= MIN_PEOPLE,
             why_not_enough=""
             if surveyed.tracks >= MIN_PEOPLE
             else f"{many(surveyed.tracks, 'person', 'people')} passed; {MIN_PEOPLE} are needed",
+            stream=_stream(surveyed),
         )
+
+
+def _stream(surveyed: SurveyedCamera) -> SurveyStream | None:
+    coded = surveyed.coded
+    if coded is None or surveyed.seconds < _LEAST_SECONDS_OF_STREAM:
+        return None
+    return SurveyStream(
+        codec=coded.codec,
+        kbps=8 * coded.payload_bytes / 1000 / surveyed.seconds,
+        frames_per_second=coded.pictures / surveyed.seconds,
+    )
 
 
 def _sighting(track: int, face: DetectedFace, size: Size) -> _Sighting:
@@ -207,7 +225,7 @@ def _lit(one: _Sighting) -> bool | None:
 _WORST_FIRST: Final[tuple[Fitness, ...]] = ("unfit", "not known", "marginal", "fit")
 
 
-def _verdict(use: str, checks: Sequence[SurveyCheck]) -> SurveyVerdict:
+def _verdict(use: str, checks: Sequence[SurveyCheck], size: Size | None) -> SurveyVerdict:
     """As good as the worst check. What this detector does not tell is not held against a camera,
     but for the size of faces, without which nothing can be said."""
     own = [one for one in checks if one.use == use]
@@ -217,4 +235,23 @@ def _verdict(use: str, checks: Sequence[SurveyCheck]) -> SurveyVerdict:
         return SurveyVerdict(use=use, result="not known", why="no face was seen")
     below = worst.fit if worst.result == "marginal" else worst.marginal
     why = "" if worst.result == "fit" else f"{worst.what}: {worst.value:.2g}, below {below:g}"
-    return SurveyVerdict(use=use, result=worst.result, why=why)
+    advice = _advice(own[0], size) if own[0].what == _EYES and size else ""
+    return SurveyVerdict(use=use, result=worst.result, why=why, advice=advice)
+
+
+def _advice(eyes: SurveyCheck, size: Size) -> str:
+    """What would give a camera the pixels between the eyes that its use takes."""
+    if not eyes.value or eyes.value >= eyes.fit:
+        return ""
+    gives, share = eyes.value / EYES_APART_METERS, eyes.value / eyes.fit
+    scene = size.width / gives
+    words = (
+        f"where people pass it gives {gives:.0f} px/m and {eyes.fit / EYES_APART_METERS:.0f} are "
+        f"needed: bring it to {share:.0%} of the distance, or narrow the view there from "
+        f"{scene:.1f} m to {scene * share:.1f} m"
+    )
+    if size.width >= _4K_WIDTH:
+        return words
+    wider = eyes.value * _4K_WIDTH / size.width
+    alone = "would do" if wider >= eyes.fit else f"alone gives {wider / EYES_APART_METERS:.0f} px/m"
+    return f"{words}; a 4K picture {alone}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from rekadapter.errors import ImageError
 from rekadapter.feeds.frames import UNREADABLE, Feed, Frame, Silence
+from rekadapter.feeds.metering import Coded, Metered
 from rekadapter.gate import Fate, Look, TrackGate
 from rekadapter.types import CameraId, Reason
 
@@ -18,7 +19,8 @@ from rekadapter.types import CameraId, Reason
 class SurveyedCamera:
     """One feed through a gate that follows people. ``asked`` of ``tracks`` would have been asked
     about, in ``shots`` pictures of ``shot_bytes`` in all; ``unasked`` says why not the others.
-    ``look_seconds`` is the gate's own time on this machine, detection included."""
+    ``look_seconds`` is the gate's own time on this machine, detection included. ``coded``: what the
+    feed took as it came; None where it is no stream."""
 
     camera: CameraId
     seconds: float
@@ -32,6 +34,7 @@ class SurveyedCamera:
     seconds_in_view: float
     looks: int
     look_seconds: float
+    coded: Coded | None = None
 
     @property
     def people_per_hour(self) -> float:
@@ -130,6 +133,7 @@ def _surveyed(feed: Feed, gate: TrackGate, how: _How) -> SurveyedCamera:
         seconds_in_view=tally.in_view / asked if asked else 0.0,
         looks=tally.looks,
         look_seconds=tally.look_seconds,
+        coded=feed.coded if isinstance(feed, Metered) else None,
     )
 
 

@@ -57,7 +57,12 @@ def reader_threads() -> list[str]:
 def test_an_http_camera_gives_its_pictures_as_they_come() -> None:
     camera = Camera(pictures=jpegs())
     with served(camera) as address:
-        frames = watched(live(f"http://{address}"), 5)
+        feed = live(f"http://{address}")
+        frames = watched(feed, 5)
+    assert feed.coded is not None
+    assert feed.coded.codec == "mjpeg"
+    each = feed.coded.payload_bytes / feed.coded.pictures
+    assert min(map(len, camera.pictures)) <= each <= max(map(len, camera.pictures))
     assert all(frame.image.size == SIZE for frame in frames)
     assert [frame.index for frame in frames] == sorted({frame.index for frame in frames})
     times = [frame.captured_at for frame in frames]

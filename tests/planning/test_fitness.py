@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from rekadapter.evaluation.survey_results import (
 )
 from rekadapter.feeds import FeedSpec, open_feed
 from rekadapter.feeds.frames import Frame
+from rekadapter.feeds.metering import Coded
 from rekadapter.gate import DetectingFinder, Look, TrackGate
 from rekadapter.gate.probe import Followed
 from rekadapter.imaging import Image
@@ -113,6 +115,31 @@ def test_what_a_detector_does_not_tell_is_not_held_against_a_camera() -> None:
     assert found.verdict(ALERTS).result == "fit"
 
 
+def test_a_camera_with_too_few_pixels_is_told_what_would_give_them() -> None:
+    """19 px between the eyes in a picture 1920 px wide: 302 px/m, so the view is 6.4 m wide."""
+    advice = camera(eyes=18.0).verdict(INVESTIGATION).advice
+    assert "gives 302 px/m and 508 are needed: bring it to 59% of the distance" in advice
+    assert "from 6.4 m to 3.8 m" in advice
+    assert advice.endswith("a 4K picture would do")
+    assert camera(eyes=18.0).verdict(ALERTS).advice.endswith("a 4K picture alone gives 603 px/m")
+    assert camera(eyes=18.0).verdict(DETECTION).advice == ""
+
+
+def test_a_camera_with_pixels_enough_is_told_nothing_about_them() -> None:
+    assert camera(eyes=80.0).verdict(ALERTS).advice == ""
+    assert FaceLog().result(surveyed(people=0)).verdict(ALERTS).advice == ""
+
+
+def test_a_stream_s_rates_are_those_of_what_came() -> None:
+    coded = Coded("h264", 12_500_000, 2500)
+    found = FaceLog().result(replace(surveyed(), coded=coded)).stream
+    assert found is not None
+    assert (found.codec, found.kbps, found.frames_per_second) == ("h264", 1000.0, 25.0)
+    short = replace(surveyed(seconds=9.0), coded=coded)
+    assert FaceLog().result(short).stream is None
+    assert FaceLog().result(surveyed()).stream is None
+
+
 def test_every_limit_names_its_source() -> None:
     for check in camera(eyes=30.0).checks:
         assert check.source
@@ -149,6 +176,9 @@ def test_a_survey_sees_each_person_and_every_face_of_a_clip(tmp_path: Path) -> N
     assert found.frames_per_second == pytest.approx(10)
     assert found.verdict(DETECTION).result == "fit"
     assert "2 people passed" in found.why_not_enough
+    assert seen.coded is not None
+    assert (seen.coded.codec, seen.coded.pictures) == ("h264", 30)
+    assert 0 < seen.coded.payload_bytes < clip.stat().st_size
 
 
 # --- gate, page, command --------------------------------------------------------------------------
