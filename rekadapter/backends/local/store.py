@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -478,15 +478,16 @@ def _face_row(collection: int, stored: StoredFace) -> tuple[object, ...]:
     )
 
 
-def _face_of(row: Sequence[object], user: object = None) -> EnrolledFace:
+def _face_of(row: Sequence[Any], user: str | None = None) -> EnrolledFace:
+    """The table is STRICT: SQLite keeps texts and numbers apart itself."""
     face_id, image_id, subject, left, top, width, height, confidence = row[:8]
     return EnrolledFace(
-        face_id=FaceId(str(face_id)),
-        image_id=ImageId(str(image_id)),
-        subject=None if subject is None else SubjectId(str(subject)),
-        box=BoundingBox(*(float(str(side)) for side in (left, top, width, height))),
-        confidence=float(str(confidence)),
-        user=None if user is None else UserId(str(user)),
+        face_id=FaceId(face_id),
+        image_id=ImageId(image_id),
+        subject=None if subject is None else SubjectId(subject),
+        box=BoundingBox(left, top, width, height),
+        confidence=confidence,
+        user=None if user is None else UserId(user),
     )
 
 
@@ -505,14 +506,15 @@ def _read_index(
         f"SELECT {_FACE_COLUMNS}, template, id FROM face "  # noqa: S608 constants only
         "WHERE collection_id = ? AND id > ? ORDER BY id",
         (version.collection, known.last_row if known else 0),
-    ).fetchall()
-    faces = tuple(_face_of(row) for row in rows)
-    blob = b"".join(row[8] for row in rows)
-    templates = np.frombuffer(blob, dtype="<f4").reshape(len(rows), version.length)
-    matrix = templates.astype(np.float32)
-    last_row = rows[-1][9] if rows else 0
-    if known is not None:
-        faces = known.index.faces + faces
-        matrix = np.concatenate([known.index.matrix.templates, matrix])
-        last_row = max(last_row, known.last_row)
-    return _CachedIndex(version, last_row, GalleryIndex(faces, TemplateMatrix.of(matrix)))
+    )
+    faces = list(known.index.faces) if known else []
+    parts = [known.index.matrix.templates] if known else []
+    last_row = known.last_row if known else 0
+    while chunk := rows.fetchmany(_CHUNK):
+        faces += map(_face_of, chunk)
+        blob = b"".join(row[8] for row in chunk)
+        parts.append(np.frombuffer(blob, dtype="<f4").reshape(len(chunk), version.length))
+        last_row = chunk[-1][9]
+    empty = np.empty((0, version.length), dtype=np.float32)
+    matrix = np.concatenate([empty, *parts], dtype=np.float32)
+    return _CachedIndex(version, last_row, GalleryIndex(tuple(faces), TemplateMatrix.of(matrix)))
