@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "rekadapter"
 
-BASE = frozenset({"types", "errors", "closing"})
+BASE = frozenset({"types", "errors", "closing", "databases"})
 INTERFACE = BASE | {"recognizer", "imaging", "names", "observation"}
 PARTS = frozenset({"uplink", "gate", "tracking", "sinks", "feeds"})
 JOBS = frozenset(
@@ -30,6 +30,7 @@ JOBS = frozenset(
 MAY_IMPORT = {
     "errors": frozenset(),
     "closing": frozenset(),
+    "databases": frozenset(),
     "types": BASE,
     "names": BASE,
     "imaging": BASE,

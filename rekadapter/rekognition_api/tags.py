@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
+from rekadapter.databases import open_database
 from rekadapter.errors import BackendClosedError, OutputError, QuotaExceededError
 
 MAX_TAGS: Final = 200
 """Of one resource (service model); AWS's general limit is 50, which no Rekognition page repeats."""
-_BUSY_SECONDS: Final = 30.0
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS tag (
     arn TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (arn, name)
@@ -149,12 +149,8 @@ class SqliteTags:
 
     def _connect(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(
-            self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
+        db = open_database(self._path, synchronous="FULL")
         try:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
             db.execute(_SCHEMA)
         except BaseException:
             db.close()

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Final
 
 from rekadapter.closing import Closing
+from rekadapter.databases import open_database
 from rekadapter.errors import ConfigError, OutputError, PriceCapError
 
 FILE_NAME: Final = "spending.sqlite3"
 _NANO: Final = 1_000_000_000
 _HOUR_MINUTES: Final = 60
-_BUSY_SECONDS: Final = 10.0
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS minutes (minute INTEGER PRIMARY KEY, nano_usd INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS months (month TEXT PRIMARY KEY, nano_usd INTEGER NOT NULL);
@@ -198,13 +198,9 @@ def _minute(now: datetime) -> int:
 
 
 def _opened(file: Path) -> sqlite3.Connection:
-    store = sqlite3.connect(
-        file, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
+    # survives the end of a process at any time; a power cut may forget the last cents
+    store = open_database(file, synchronous="NORMAL")
     try:
-        # survives the end of a process at any time; a power cut may forget the last cents
-        store.execute("PRAGMA journal_mode=WAL")
-        store.execute("PRAGMA synchronous=NORMAL")
         store.executescript(_SCHEMA)
     except sqlite3.Error:
         store.close()

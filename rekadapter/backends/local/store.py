@@ -23,6 +23,7 @@ import numpy as np
 from rekadapter.backends.local.geometry import Floats
 from rekadapter.backends.local.search import TemplateMatrix
 from rekadapter.backends.local.users import USER_SCHEMA, SqliteUsers
+from rekadapter.databases import open_database
 from rekadapter.errors import (
     BackendClosedError,
     BackendError,
@@ -45,7 +46,6 @@ from rekadapter.types import (
 
 FILE_NAME: Final = "galleries.sqlite3"
 _SCHEMA_VERSION: Final = 2
-_BUSY_SECONDS: Final = 30.0
 _CHUNK: Final = 500
 """Parameters per statement; SQLite's oldest limit is 999."""
 
@@ -370,10 +370,8 @@ class SqliteGalleryStore:
 
 def _connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
-    db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    db = open_database(path, synchronous="FULL")
     try:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA secure_delete = ON")
         _prepare(db, path)
