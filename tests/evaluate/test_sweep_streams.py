@@ -127,8 +127,8 @@ def test_a_stream_that_is_none_is_named(stream: dict[str, object], words: str) -
 
 @pytest.fixture(scope="module")
 def report() -> EvaluationReport:
-    design = SearchDesign(gallery=200, mated_people=200, nonmated_people=200)
-    rules = Rules(target_fpir=0.1, resamples=400, permutations=499)
+    design = SearchDesign(gallery=120, mated_people=120, nonmated_people=120)
+    rules = Rules(target_fpir=0.1, resamples=200, permutations=199)
     models = {"alpha": ScoreModel(), "beta": ScoreModel(mated_mean=0.55)}
     stored = made_up_evaluation(design, models, default_threshold=0.4, rules=rules)
     lost = {40.0: 0.0, 30.0: 0.02, 20.0: 0.05, 10.0: 0.3}
