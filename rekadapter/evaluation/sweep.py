@@ -97,7 +97,7 @@ def sweep_section(
         left_out=tuple(_left_out(plan, len(photographs))),
         systems=curves,
         cameras=(*_expected(curves, cameras), *_surveyed(curves, survey)),
-        notes=_NOTES,
+        notes=(*_NOTES, *([_STREAM_NOTE] if plan.streams else [])),
     )
 
 
@@ -106,6 +106,12 @@ _NOTES = (
     "angle. Expect more misses on the street than these.",
     "Sizes are pixels between the eyes in the picture searched; hold a camera's own against them "
     "(rekadapter survey, or the cameras above).",
+)
+
+
+_STREAM_NOTE = (
+    "Behind a stream one person crosses a scene that stands still, which leaves most of the bits "
+    "for the face: a busy scene leaves fewer."
 )
 
 
@@ -193,6 +199,12 @@ def _left_out(plan: SweepPlan, taken: int) -> Iterator[str]:
     dropped = [f"{px:g}" for px in plan.eye_px if px not in levels(plan)]
     if dropped:
         yield f"sizes that fewer than half of the photographs have: {', '.join(dropped)} px"
+    searched = steps(plan)
+    for stream in plan.streams:
+        larger = [f"{px:g}" for px in levels(plan) if SweepStep(px, stream) not in searched]
+        if larger:
+            sizes = ", ".join(larger)
+            yield f"sizes too large for a picture of {stream.width}x{stream.height}: {sizes} px"
 
 
 def _expected(

@@ -91,6 +91,18 @@ def test_sizes_that_do_not_fit_into_a_stream_are_left_out_of_it() -> None:
     assert found == [(120, None), (40, None), (20, None), (40, WIDE), (20, WIDE)]
 
 
+def test_sizes_left_out_of_a_stream_are_named() -> None:
+    design = SearchDesign(gallery=40, mated_people=40, nonmated_people=40)
+    stored = made_up_evaluation(design, {"a": ScoreModel()}, default_threshold=0.4)
+    swept = evaluated(with_made_up_sweep(stored, {60.0: 0.0, 20.0: 0.1}, streams={WIDE: 0.0}))
+    assert swept.sweep is not None
+    assert "sizes too large for a picture of 640x360: 60 px" in swept.sweep.left_out
+    assert any("Behind a stream" in note for note in swept.sweep.notes)
+    alone = evaluated(with_made_up_sweep(stored, {60.0: 0.0, 20.0: 0.1}))
+    assert alone.sweep is not None
+    assert not any("stream" in note for note in alone.sweep.notes)
+
+
 def test_answers_without_a_stream_keep_their_keys() -> None:
     """What was asked before there were streams is not paid again, and its protocol is the same."""
     design = SearchDesign(gallery=40, mated_people=40, nonmated_people=40)
