@@ -97,6 +97,7 @@ class SplitTables:
     """One system's comparisons of the calibration people and of the test people. Rows of two
     systems are the same pairs in the same order."""
 
+    system: str
     calibration: ComparisonTable
     test: ComparisonTable
 
@@ -152,12 +153,12 @@ def _refuse_other_pairs(a: ComparisonTable, b: ComparisonTable) -> None:
 
 
 def _why_none(a: SplitTables, b: SplitTables, choices: list[ThresholdChoice]) -> str:
-    for name, tables, choice in zip("AB", (a, b), choices, strict=True):
+    for tables, choice in zip((a, b), choices, strict=True):
         if choice.threshold is None:
-            return f"system {name} has no threshold at this FMR: {choice.reason}"
+            return f"{tables.system} has no threshold at this FMR: {choice.reason}"
         unknown = comparison_unknown(tables.test, choice.threshold)
         if unknown:
-            return f"system {name}: {unknown}"
+            return f"{tables.system}: {unknown}"
     return ""
 
 

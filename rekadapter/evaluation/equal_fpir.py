@@ -82,7 +82,7 @@ def compare_at_equal_fpir(
         for table, choice in zip(test, choices, strict=True)
     ]
     pair = _Pair(calibration, test, rule)
-    reason = _why_none(pair, choices)
+    reason = _why_none((a.system, b.system), pair, choices)
     return EqualFpirComparison(
         choice_a=choices[0],
         choice_b=choices[1],
@@ -117,13 +117,13 @@ def _table(outcomes: tuple[SearchOutcome, ...]) -> SearchTable:
     return search_table(sorted(outcomes, key=lambda outcome: outcome.search_id))
 
 
-def _why_none(pair: _Pair, choices: list[ThresholdChoice]) -> str:
-    for name, table, choice in zip("AB", pair.test, choices, strict=True):
+def _why_none(names: tuple[str, str], pair: _Pair, choices: list[ThresholdChoice]) -> str:
+    for name, table, choice in zip(names, pair.test, choices, strict=True):
         if choice.threshold is None:
-            return f"system {name} has no threshold at this FPIR: {choice.reason}"
+            return f"{name} has no threshold at this FPIR: {choice.reason}"
         unknown = fnir_unknown(table, choice.threshold, pair.rule.rank)
         if unknown:
-            return f"system {name}: {unknown}"
+            return f"{name}: {unknown}"
     return ""
 
 

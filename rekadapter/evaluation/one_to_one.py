@@ -103,7 +103,7 @@ class _Bench:
         self._record = record
         self._settings: Settings = settings_of(record)
         self.tables = SplitTables(
-            comparison_table(system.calibration), comparison_table(system.test)
+            self.name, comparison_table(system.calibration), comparison_table(system.test)
         )
 
     @property
