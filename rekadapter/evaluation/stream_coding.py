@@ -78,12 +78,13 @@ def streamed(whole: Image, cut: Image, eye_px: float, stream: SweepStream) -> St
     inside = _middle(cut.pixels, stream.width, stream.height)
     high, wide = inside.shape[:2]
     left, top = (stream.width - wide) // 2, (stream.height - high) // 2
-    taken = round(_TAKEN_AT_SECONDS * stream.fps)
+    count = round(2 * _KEY_SECONDS * stream.fps)
+    taken = min(count - 1, round(_TAKEN_AT_SECONDS * stream.fps))
     moves = WALKING_METERS_PER_SECOND * eye_px / EYES_APART_METERS / stream.fps
     behind = _covering(whole.pixels, stream.width, stream.height)
     frames = (
         _pasted(behind, inside, left + round((number - taken) * moves), top)
-        for number in range(round(2 * _KEY_SECONDS * stream.fps))
+        for number in range(count)
     )
     decoded, kbps = _through(frames, stream, taken)
     shown = decoded[top : top + high, left : left + wide]

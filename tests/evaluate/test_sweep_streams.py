@@ -65,6 +65,16 @@ def test_the_bits_asked_for_are_about_those_spent(kbps: float) -> None:
     assert found == pytest.approx(kbps, rel=0.5)
 
 
+@pytest.mark.parametrize("fps", [1, 1.5, 2, 3, 60])
+@pytest.mark.parametrize("codec", ["h264", "hevc", "mjpeg"])
+def test_slow_and_fast_cameras_give_a_picture(codec: str, fps: float) -> None:
+    stream = SweepStream(codec=codec, kbps=600, width=320, height=180, fps=fps)  # type: ignore[arg-type]
+    cut = portrait("ada", side=64)
+    back = streamed(textured(200), cut, 8, stream).image
+    assert back.size == cut.size
+    assert likeness(back, cut) > 18
+
+
 def test_the_same_picture_is_coded_alike_each_time() -> None:
     one, other = (streamed(textured(200), portrait("ada", side=80), 20, WIDE) for _ in range(2))
     assert np.array_equal(one.image.pixels, other.image.pixels)
