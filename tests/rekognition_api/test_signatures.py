@@ -302,7 +302,9 @@ def _meaning(wire: bytes) -> object:
 
 
 def _canonical(name: bytes, value: bytes) -> bytes:
-    joined = b" ".join(value.split()).replace(b", ", b",")
+    joined = b" ".join(value.split())
+    if name.lower() == b"authorization":
+        return re.sub(rb" ?, ?", b",", joined)
     return joined.lstrip(b"0") if name.lower() == b"content-length" else joined
 
 
